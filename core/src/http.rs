@@ -1,0 +1,186 @@
+//! HTTP: when a call really ends, and requests that can be sent again.
+//!
+//! The head of a response comes early; the call ends with the body, which may fail on the way or
+//! never be read. [`AtBodyEnd`] judges the head, hands the guard to a [`TrackedBody`], and the body
+//! tells the guard once: at the trailers, at the end, at an error or when it is dropped, whichever
+//! is first.
+
+mod body;
+mod replay;
+
+use std::error::Error as StdError;
+
+use ::http::{Response, StatusCode, response::Parts};
+use ::http_body::Body;
+
+use crate::{Classify, Guard, Outcome, Track, classify::error_outcome};
+
+pub use body::{BodyEnd, ClassifyEnd, TrackedBody};
+pub use replay::{Replay, ReplayBody, ReplayError, ReplayRequest};
+
+/// When the outcome of a response is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<D> {
+    /// Now: the rest of the body is no part of the call.
+    Now(Outcome),
+    /// When the body ends, as this decides.
+    AtEnd(D),
+}
+
+/// Judges a call whose response has a body. [`AtBodyEnd`] makes a [`Track`] of it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot judge a call that fails with `{E}`",
+    note = "the classifiers of this crate need an error that implements `std::error::Error`; \
+            for `Box<dyn Error + Send + Sync>` put `.map_err(seawall_core::BoxedError::from)` below \
+            this layer"
+)]
+pub trait ClassifyBody<E> {
+    /// Decides at the end of the body.
+    type End: ClassifyEnd;
+
+    /// The verdict on a response whose head is `head`.
+    fn head(&self, head: &Parts) -> Verdict<Self::End>;
+
+    /// The outcome of a call that gave no response.
+    fn error(&self, error: &E) -> Outcome;
+}
+
+/// Tells the guard when the body of the response ends.
+///
+/// # Cost
+///
+/// Allocates nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AtBodyEnd<C>(pub C);
+
+impl<B, E, G, C> Track<Response<B>, E, G> for AtBodyEnd<C>
+where
+    B: Body,
+    G: Guard,
+    C: ClassifyBody<E>,
+{
+    type Response = Response<TrackedBody<B, G, C::End>>;
+
+    fn track(&self, result: Result<Response<B>, E>, guard: G) -> Result<Self::Response, E> {
+        match result {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                let body = TrackedBody::new(body, guard, self.0.head(&head));
+                Ok(Response::from_parts(head, body))
+            }
+            Err(error) => {
+                guard.finish(self.0.error(&error));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Judges an HTTP response by its status.
+///
+/// Statuses 500 to 599 are failures, and so is every error but a [`Rejection`](crate::Rejection) of
+/// ours; 429 (Too Many Requests) is ignored, because the server is well and has said so; all other
+/// statuses are successes. The verdict stands when the body ends or is dropped; a body that fails is
+/// a failure.
+///
+/// ```
+/// use http::StatusCode;
+/// use seawall_core::{Outcome, http::HttpStatus};
+///
+/// let status = HttpStatus::new().too_many_requests(Outcome::Failure);
+/// assert_eq!(status.outcome(StatusCode::TOO_MANY_REQUESTS), Outcome::Failure);
+/// assert_eq!(status.outcome(StatusCode::NOT_FOUND), Outcome::Success);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct HttpStatus {
+    too_many_requests: Outcome,
+}
+
+impl HttpStatus {
+    /// The rules above.
+    pub const fn new() -> Self {
+        Self { too_many_requests: Outcome::Ignored }
+    }
+
+    /// What 429 (Too Many Requests) counts as; ignored unless set.
+    #[must_use]
+    pub const fn too_many_requests(mut self, outcome: Outcome) -> Self {
+        self.too_many_requests = outcome;
+        self
+    }
+
+    /// The outcome of a response with this status, as far as its head tells.
+    pub fn outcome(&self, status: StatusCode) -> Outcome {
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => self.too_many_requests,
+            status if status.is_server_error() => Outcome::Failure,
+            _ => Outcome::Success,
+        }
+    }
+}
+
+impl Default for HttpStatus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Judges by the head alone, for [`AtResult`](crate::AtResult).
+impl<B, E: StdError + 'static> Classify<Response<B>, E> for HttpStatus {
+    fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
+        match result {
+            Ok(response) => self.outcome(response.status()),
+            Err(error) => error_outcome(error),
+        }
+    }
+}
+
+impl<E: StdError + 'static> ClassifyBody<E> for HttpStatus {
+    type End = HttpEnd;
+
+    fn head(&self, head: &Parts) -> Verdict<HttpEnd> {
+        Verdict::AtEnd(HttpEnd(self.outcome(head.status)))
+    }
+
+    fn error(&self, error: &E) -> Outcome {
+        error_outcome(error)
+    }
+}
+
+/// The head's outcome, unless the body fails.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpEnd(Outcome);
+
+impl ClassifyEnd for HttpEnd {
+    const ANSWERED_BY_HEAD: bool = true;
+
+    fn end(self, end: BodyEnd<'_>) -> Option<Outcome> {
+        Some(match end {
+            BodyEnd::Error => Outcome::Failure,
+            BodyEnd::Trailers(_) | BodyEnd::Complete | BodyEnd::Dropped => self.0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_server_errors_are_failures() {
+        let status = HttpStatus::new();
+        for (code, outcome) in [
+            (200, Outcome::Success),
+            (304, Outcome::Success),
+            (404, Outcome::Success),
+            (429, Outcome::Ignored),
+            (499, Outcome::Success),
+            (500, Outcome::Failure),
+            (503, Outcome::Failure),
+            (599, Outcome::Failure),
+            (600, Outcome::Success),
+        ] {
+            assert_eq!(status.outcome(StatusCode::from_u16(code).unwrap()), outcome, "{code}");
+        }
+    }
+}
