@@ -1,1 +1,13 @@
-//! Placeholder.
+//! What the tests of the Seawall crates share: real servers that can be killed and hung, a proxy
+//! that breaks connections, scripted services, and a counting allocator.
+//!
+//! Servers and proxies run on threads or in processes of their own and in real time, so they work
+//! under tokio's paused clock and never depend on the test's runtime making progress.
+
+mod process;
+mod server;
+
+pub use process::Child;
+pub use server::{
+    ConsulServer, ConsulServerBuilder, Data, RedisServer, RedisServerBuilder, ServerError,
+};

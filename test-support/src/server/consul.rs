@@ -1,0 +1,233 @@
+//! A real Consul agent.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use super::{Data, Kind, Server, ServerError, blocking, local};
+
+/// Where each of the agent's ports stands in its list.
+const HTTP: usize = 0;
+const DNS: usize = 1;
+const SERF: usize = 2;
+const RPC: usize = 3;
+
+/// A real `consul` agent, a cluster of one server, on spare loopback ports and with its data in a
+/// folder of its own.
+///
+/// It is killed when dropped, also when the test panics, and when the test process is killed.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() {
+/// use seawall_test_support::{ConsulServer, Data};
+///
+/// let consul = ConsulServer::start().await;
+/// println!("{}", consul.http_url());
+/// consul.pause();
+/// consul.resume();
+/// consul.restart(Data::Lose).await;
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ConsulServer {
+    server: Arc<Server<Consul>>,
+}
+
+impl ConsulServer {
+    /// Starts an agent and waits until it has a leader and answers.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start; the message says why, and shows the end of its log.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// An agent with configuration of the caller's.
+    pub fn builder() -> ConsulServerBuilder {
+        ConsulServerBuilder { config: Vec::new() }
+    }
+
+    /// Where its HTTP API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address(HTTP)
+    }
+
+    /// Its HTTP API, without a slash at the end, such as `http://127.0.0.1:8500`.
+    pub fn http_url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// Where it answers DNS, over UDP and TCP.
+    pub fn dns_address(&self) -> SocketAddr {
+        self.server.address(DNS)
+    }
+
+    /// The name of its node.
+    pub fn node_name(&self) -> &str {
+        &self.server.kind.node
+    }
+
+    /// Kills it (SIGKILL): connections are closed and new ones refused. Its data stays.
+    pub fn kill(&self) {
+        self.server.kill();
+    }
+
+    /// Makes it hang (SIGSTOP): connections stay, new ones are accepted, nothing is answered.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn pause(&self) {
+        self.server.pause();
+    }
+
+    /// Lets a paused agent go on (SIGCONT).
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn resume(&self) {
+        self.server.resume();
+    }
+
+    /// Kills it if it runs, starts it again on the same ports, and waits until it answers. With
+    /// [`Data::Lose`] its indexes start over, and the services registered with it are gone.
+    ///
+    /// # Panics
+    ///
+    /// As [`ConsulServer::start`].
+    pub async fn restart(&self, data: Data) {
+        let server = Arc::clone(&self.server);
+        blocking(move || server.restart(data)).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// The id of its process, or `None` after [`ConsulServer::kill`].
+    pub fn process_id(&self) -> Option<u32> {
+        self.server.process_id()
+    }
+
+    /// The file with what it prints.
+    pub fn log_path(&self) -> PathBuf {
+        self.server.log_path()
+    }
+}
+
+/// Makes a [`ConsulServer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ConsulServerBuilder {
+    config: Vec<String>,
+}
+
+impl ConsulServerBuilder {
+    /// Adds a configuration file in JSON, such as `{"acl": {"enabled": true}}`. It is merged over
+    /// what the agent needs anyway.
+    pub fn config(mut self, json: impl Into<String>) -> Self {
+        self.config.push(json.into());
+        self
+    }
+
+    /// Starts the agent and waits until it has a leader and answers.
+    ///
+    /// # Panics
+    ///
+    /// As [`ConsulServer::start`].
+    pub async fn start(self) -> ConsulServer {
+        self.try_start().await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts the agent and waits until it has a leader and answers.
+    ///
+    /// # Errors
+    ///
+    /// When the program is missing, ends, or never answers.
+    pub async fn try_start(self) -> Result<ConsulServer, ServerError> {
+        let mut node = String::from("seawall-");
+        // Names the agent apart from one of another test on a port that both wanted.
+        let _ = write!(node, "{:016x}", fastrand::u64(..));
+        let kind = Consul { node, config: self.config };
+        let server = blocking(move || Server::start(kind)).await?;
+        Ok(ConsulServer { server: Arc::new(server) })
+    }
+}
+
+#[derive(Debug)]
+struct Consul {
+    node: String,
+    config: Vec<String>,
+}
+
+impl Consul {
+    /// `-dev` would be quicker to start, but keeps its data in memory only.
+    fn settings(&self, ports: &[u16]) -> String {
+        let (http, dns, serf, rpc) = (ports[HTTP], ports[DNS], ports[SERF], ports[RPC]);
+        let node = &self.node;
+        format!(
+            r#"{{
+    "node_name": "{node}",
+    "server": true,
+    "bootstrap_expect": 1,
+    "bind_addr": "127.0.0.1",
+    "client_addr": "127.0.0.1",
+    "ports": {{
+        "http": {http}, "dns": {dns}, "serf_lan": {serf}, "server": {rpc},
+        "serf_wan": -1, "https": -1, "grpc": -1
+    }},
+    "performance": {{ "raft_multiplier": 1 }},
+    "disable_update_check": true
+}}"#
+        )
+    }
+}
+
+impl Kind for Consul {
+    const PROGRAM: &'static str = "consul";
+    const PORTS: usize = 4;
+
+    fn configure(&self, command: &mut Command, ports: &[u16], data: &Path) -> io::Result<()> {
+        // Beside the data, so that losing that leaves these.
+        let dir = data.with_file_name("config");
+        fs::create_dir_all(&dir)?;
+        command.arg("agent").arg("-data-dir").arg(data);
+        let settings = self.settings(ports);
+        for (number, json) in [&settings].into_iter().chain(&self.config).enumerate() {
+            let file = dir.join(format!("{number}.json"));
+            fs::write(&file, json)?;
+            command.arg("-config-file").arg(file);
+        }
+        Ok(())
+    }
+
+    fn is_ready(&self, ports: &[u16], _pid: u32) -> io::Result<bool> {
+        let http = local::address(ports[HTTP]);
+        let (status, leader) = get(http, "/v1/status/leader")?;
+        if status != 200 || !leader.contains(':') {
+            return Ok(false);
+        }
+        let (status, agent) = get(http, "/v1/agent/self")?;
+        // Where access is controlled, the agent does not say who it is.
+        if status != 403 && !agent.contains(&self.node) {
+            return Ok(false);
+        }
+        // A consistent read makes the leader prove that it leads. There is no such key.
+        let (status, _) = get(http, "/v1/kv/seawall?consistent")?;
+        Ok(matches!(status, 403 | 404))
+    }
+}
+
+/// The status and body of an answer. HTTP/1.0 keeps it free of chunks.
+fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    let answer = local::ask(address, request.as_bytes(), |_| false)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Ok((status, body.to_owned()))
+}
