@@ -4,10 +4,16 @@
 //! Servers and proxies run on threads or in processes of their own and in real time, so they work
 //! under tokio's paused clock and never depend on the test's runtime making progress.
 
+mod alloc;
+mod probe;
 mod process;
+mod rng;
 mod server;
 
+pub use alloc::{CountingAllocator, allocations};
+pub use probe::{Probe, ProbeFuture, ProbeHandle, Readiness, Reply};
 pub use process::Child;
+pub use rng::{Rng, seed};
 pub use server::{
     ConsulServer, ConsulServerBuilder, Data, RedisServer, RedisServerBuilder, ServerError,
 };
