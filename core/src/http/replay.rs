@@ -57,17 +57,7 @@ impl<B: Body + Unpin> Replay<B> {
     /// The body for one more attempt; `None` when a part that was sent is not kept, or when the
     /// source failed.
     pub fn attempt(&self) -> Option<ReplayBody<B>> {
-        let mut state = self.shared.lock();
-        if !state.replayable() {
-            return None;
-        }
-        state.attempts += 1;
-        Some(ReplayBody {
-            shared: self.shared.clone(),
-            number: state.attempts,
-            next: 0,
-            done: false,
-        })
+        attempt(&self.shared)
     }
 
     /// Whether [`attempt`](Self::attempt) would give a body now.
@@ -120,6 +110,13 @@ pub struct ReplayBody<B> {
     done: bool,
 }
 
+impl<B: Body + Unpin> ReplayBody<B> {
+    /// The body for one more attempt, from the start, as [`Replay::attempt`] gives it.
+    pub fn again(&self) -> Option<Self> {
+        attempt(&self.shared)
+    }
+}
+
 impl<B: Body + Unpin> Body for ReplayBody<B> {
     type Data = Bytes;
     type Error = ReplayError<B::Error>;
@@ -162,6 +159,16 @@ impl<B> Drop for ReplayBody<B> {
         let waiting = std::mem::take(&mut self.shared.lock().waiting);
         wake_others(waiting, self.number);
     }
+}
+
+fn attempt<B: Body + Unpin>(shared: &Arc<Shared<B>>) -> Option<ReplayBody<B>> {
+    let mut state = shared.lock();
+    if !state.replayable() {
+        return None;
+    }
+    state.attempts += 1;
+    let number = state.attempts;
+    Some(ReplayBody { shared: shared.clone(), number, next: 0, done: false })
 }
 
 /// Called without the lock: whoever is woken may want it.
@@ -287,10 +294,7 @@ impl<B: Body + Unpin> State<B> {
     }
 
     /// Notes what the source gave, for this attempt and for those to come.
-    fn take(
-        &mut self,
-        frame: Option<Result<Frame<B::Data>, B::Error>>,
-    ) -> Option<ReplayFrame<B>> {
+    fn take(&mut self, frame: Option<Result<Frame<B::Data>, B::Error>>) -> Option<ReplayFrame<B>> {
         let frame = match frame {
             None => {
                 self.source = Source::Ended;
