@@ -27,10 +27,24 @@ impl<E> Error<E> {
     }
 
     /// The error of the service inside, if it failed.
-    pub fn into_inner(self) -> Option<E> {
+    ///
+    /// # Errors
+    ///
+    /// The refusal, when this layer made one.
+    pub fn into_inner(self) -> Result<E, Rejection> {
         match self {
-            Self::Rejected(_) => None,
-            Self::Inner(error) => Some(error),
+            Self::Rejected(rejection) => Err(rejection),
+            Self::Inner(error) => Ok(error),
+        }
+    }
+}
+
+impl<E> Error<Error<E>> {
+    /// One error for two layers: either may have refused.
+    pub fn flatten(self) -> Error<E> {
+        match self {
+            Self::Rejected(rejection) => Error::Rejected(rejection),
+            Self::Inner(error) => error,
         }
     }
 }
