@@ -39,15 +39,22 @@ where
 
 /// `response` with another body; its URL, extensions and remote address stay.
 pub fn wrap_body(response: Response, wrap: impl FnOnce(&Parts, Body) -> Body) -> Response {
-    let url = response.url().clone();
-    let (mut head, body) = ::http::Response::<Body>::from(response).into_parts();
+    let (head, body) = into_http(response).into_parts();
     let body = wrap(&head, body);
+    ::http::Response::from_parts(head, body).into()
+}
+
+/// `response` taken apart such that `Response::from` puts it together again, with its URL, its
+/// extensions and its remote address.
+pub fn into_http(response: Response) -> ::http::Response<Body> {
+    let url = response.url().clone();
+    let mut response = ::http::Response::<Body>::from(response);
     // reqwest takes the URL of a response that is put together from an extension which only a
     // builder can make; the remote address is an extension too, and still there.
     if let Ok(with_url) = ::http::Response::builder().url(url).body(()) {
-        head.extensions.extend(with_url.into_parts().0.extensions);
+        response.extensions_mut().extend(with_url.into_parts().0.extensions);
     }
-    ::http::Response::from_parts(head, body).into()
+    response
 }
 
 /// The rejection in an error of a `ClientWithMiddleware`, however deep: also inside `reqwest-retry`'s
