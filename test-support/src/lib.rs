@@ -5,12 +5,18 @@
 //! under tokio's paused clock and never depend on the test's runtime making progress.
 
 mod alloc;
+mod background;
+mod grpc;
+mod http;
 mod probe;
 mod process;
 mod rng;
 mod server;
+mod traffic;
 
+pub use self::http::HttpServer;
 pub use alloc::{CountingAllocator, allocations};
+pub use grpc::{EchoClient, EchoRequest, EchoResponse, GrpcServer, proto};
 pub use probe::{Probe, ProbeFuture, ProbeHandle, Readiness, Reply};
 pub use process::Child;
 pub use rng::{Rng, seed};
