@@ -10,6 +10,7 @@ mod grpc;
 mod http;
 mod probe;
 mod process;
+mod proxy;
 mod rng;
 mod server;
 mod traffic;
@@ -19,6 +20,7 @@ pub use alloc::{CountingAllocator, allocations};
 pub use grpc::{EchoClient, EchoRequest, EchoResponse, GrpcServer, proto};
 pub use probe::{Probe, ProbeFuture, ProbeHandle, Readiness, Reply};
 pub use process::Child;
+pub use proxy::{FaultProxy, Faults};
 pub use rng::{Rng, seed};
 pub use server::{
     ConsulServer, ConsulServerBuilder, Data, RedisServer, RedisServerBuilder, ServerError,

@@ -18,6 +18,8 @@ use tempfile::TempDir;
 
 use crate::process::Child;
 
+pub(crate) use self::local::spare_ports;
+
 pub use self::consul::{ConsulServer, ConsulServerBuilder};
 pub use self::error::ServerError;
 pub use self::redis::{RedisServer, RedisServerBuilder};

@@ -33,7 +33,7 @@ pub(super) fn address(port: u16) -> SocketAddr {
 }
 
 /// Ports that are free for TCP and UDP right now and were not handed out before by this process.
-pub(super) fn spare_ports(count: usize) -> io::Result<Vec<u16>> {
+pub(crate) fn spare_ports(count: usize) -> io::Result<Vec<u16>> {
     static TAKEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     let taken = taken.get_or_insert_default();
