@@ -200,3 +200,71 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Missing;
+
+    impl Kind for Missing {
+        const PROGRAM: &'static str = "a-server-that-nobody-has";
+        const PORTS: usize = 1;
+
+        fn configure(&self, _: &mut Command, _: &[u16], _: &Path) -> io::Result<()> {
+            unreachable!("there is nothing to start");
+        }
+
+        fn is_ready(&self, _: &[u16], _: u32) -> io::Result<bool> {
+            unreachable!("there is nothing to ask");
+        }
+    }
+
+    #[test]
+    fn a_missing_program_is_an_error_that_names_the_remedy() {
+        let message = Server::start(Missing).unwrap_err().to_string();
+        assert!(message.contains("a-server-that-nobody-has"), "{message}");
+        assert!(message.contains("run scripts/servers"), "{message}");
+    }
+
+    /// Fails to listen the first time; holds the ports of each start.
+    #[derive(Debug, Default)]
+    struct Raced(Mutex<Vec<u16>>);
+
+    impl Kind for Raced {
+        const PROGRAM: &'static str = "sh";
+        const PORTS: usize = 1;
+
+        fn configure(&self, command: &mut Command, ports: &[u16], _: &Path) -> io::Result<()> {
+            let mut starts = self.0.lock().unwrap();
+            starts.extend(ports);
+            let first = starts.len() == 1;
+            let fails = "echo bind: Address already in use; exit 1";
+            command.args(["-c", if first { fails } else { "sleep 60" }]);
+            Ok(())
+        }
+
+        fn is_ready(&self, _: &[u16], _: u32) -> io::Result<bool> {
+            Ok(self.0.lock().unwrap().len() > 1)
+        }
+    }
+
+    #[test]
+    fn a_port_that_was_taken_meanwhile_is_left_for_another() {
+        let server = Server::start(Raced::default()).unwrap();
+        let ports = server.kind.0.lock().unwrap().clone();
+        assert_eq!(ports.len(), 2, "{ports:?}");
+        assert_ne!(ports[0], ports[1]);
+        assert_eq!(server.address(0).port(), ports[1]);
+    }
+
+    #[test]
+    fn a_restart_waits_for_its_own_port() {
+        let server = Server::start(Raced::default()).unwrap();
+        let port = server.address(0).port();
+        server.kind.0.lock().unwrap().clear();
+        server.restart(Data::Keep).unwrap();
+        assert_eq!(*server.kind.0.lock().unwrap(), [port, port]);
+    }
+}

@@ -166,7 +166,9 @@ struct Consul {
 
 impl Consul {
     /// `-dev` would be quicker to start, but keeps its data in memory only.
-    fn settings(&self, ports: &[u16]) -> String {
+    fn settings(&self, ports: &[u16], version: (u32, u32)) -> String {
+        // From this version on a server opens one more port, which older ones refuse to hear of.
+        let grpc_tls = if version >= (1, 14) { r#", "grpc_tls": -1"# } else { "" };
         let (http, dns, serf, rpc) = (ports[HTTP], ports[DNS], ports[SERF], ports[RPC]);
         let node = &self.node;
         format!(
@@ -178,7 +180,7 @@ impl Consul {
     "client_addr": "127.0.0.1",
     "ports": {{
         "http": {http}, "dns": {dns}, "serf_lan": {serf}, "server": {rpc},
-        "serf_wan": -1, "https": -1, "grpc": -1
+        "serf_wan": -1, "https": -1, "grpc": -1{grpc_tls}
     }},
     "performance": {{ "raft_multiplier": 1 }},
     "disable_update_check": true
@@ -196,7 +198,8 @@ impl Kind for Consul {
         let dir = data.with_file_name("config");
         fs::create_dir_all(&dir)?;
         command.arg("agent").arg("-data-dir").arg(data);
-        let settings = self.settings(ports);
+        let version = Command::new(command.get_program()).arg("version").output()?.stdout;
+        let settings = self.settings(ports, parse_version(&String::from_utf8_lossy(&version)));
         for (number, json) in [&settings].into_iter().chain(&self.config).enumerate() {
             let file = dir.join(format!("{number}.json"));
             fs::write(&file, json)?;
@@ -230,4 +233,30 @@ fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     Ok((status, body.to_owned()))
+}
+
+/// The major and minor version in the output of `consul version`; of none, the oldest.
+fn parse_version(output: &str) -> (u32, u32) {
+    let version = output.split_whitespace().find_map(|word| word.strip_prefix('v'));
+    let mut numbers = version.unwrap_or_default().split('.').map_while(|word| word.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_agent_is_told_to_leave_its_further_port_alone() {
+        let consul = Consul { node: "node".into(), config: Vec::new() };
+        for (output, told) in [
+            ("Consul v1.8.7\n", false),
+            ("Consul v1.14.0-dev\n", true),
+            ("Consul v2.0\n", true),
+            ("", false),
+        ] {
+            let settings = consul.settings(&[1, 2, 3, 4], parse_version(output));
+            assert_eq!(settings.contains("grpc_tls"), told, "{output:?}: {settings}");
+        }
+    }
 }
