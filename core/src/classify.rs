@@ -86,6 +86,10 @@ pub trait Track<R, E, G> {
 }
 
 /// Tells the guard when the service's future resolves.
+///
+/// # Cost
+///
+/// Allocates nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AtResult<C>(pub C);
 
@@ -96,14 +100,21 @@ where
 {
     type Response = R;
 
-    fn track(&self, result: Result<R, E>, mut guard: G) -> Result<R, E> {
-        let outcome = self.0.classify(result.as_ref());
-        if result.is_ok() {
-            guard.answered();
-        }
-        guard.finish(outcome);
+    fn track(&self, result: Result<R, E>, guard: G) -> Result<R, E> {
+        tell(guard, self.0.classify(result.as_ref()), result.is_ok());
         result
     }
+}
+
+/// Tells `guard` of a call that has ended.
+///
+/// An error that is judged a success, such as a "not found" from a generated gRPC client, is what
+/// the callee answered.
+pub(crate) fn tell(mut guard: impl Guard, outcome: Outcome, responded: bool) {
+    if responded || outcome == Outcome::Success {
+        guard.answered();
+    }
+    guard.finish(outcome);
 }
 
 #[cfg(test)]
@@ -137,6 +148,15 @@ mod tests {
         let reset: Result<(), _> = Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
         AtResult(AnyError).track(reset, Told(&mut told)).unwrap_err();
         assert_eq!(told, ["failure"]);
+    }
+
+    #[test]
+    fn an_error_that_is_judged_a_success_is_an_answer() {
+        let mut told = Vec::new();
+        let not_found: Result<(), u16> = Err(404);
+        let all_is_well = |_: Result<&(), &u16>| Outcome::Success;
+        AtResult(all_is_well).track(not_found, Told(&mut told)).unwrap_err();
+        assert_eq!(told, ["answered", "success"]);
     }
 
     #[test]

@@ -13,7 +13,10 @@ use std::error::Error as StdError;
 use ::http::{Response, StatusCode, response::Parts};
 use ::http_body::Body;
 
-use crate::{Classify, Guard, Outcome, Track, classify::error_outcome};
+use crate::{
+    Classify, Guard, Outcome, Track,
+    classify::{error_outcome, tell},
+};
 
 pub use body::{BodyEnd, ClassifyEnd, TrackedBody};
 pub use replay::{Replay, ReplayBody, ReplayError, ReplayRequest};
@@ -64,12 +67,13 @@ where
     fn track(&self, result: Result<Response<B>, E>, guard: G) -> Result<Self::Response, E> {
         match result {
             Ok(response) => {
-                let (head, body) = response.into_parts();
+                let (mut head, body) = response.into_parts();
+                C::End::sanitize(&mut head.headers);
                 let body = TrackedBody::new(body, guard, self.0.head(&head));
                 Ok(Response::from_parts(head, body))
             }
             Err(error) => {
-                guard.finish(self.0.error(&error));
+                tell(guard, self.0.error(&error), false);
                 Err(error)
             }
         }

@@ -8,7 +8,8 @@ use ::reqwest::{Body, Request, Response, ResponseBuilderExt};
 
 use crate::{
     Error, Guard, Rejection, Track,
-    http::{AtBodyEnd, ClassifyBody, Replay, TrackedBody},
+    classify::tell,
+    http::{AtBodyEnd, ClassifyBody, ClassifyEnd, Replay, TrackedBody},
 };
 
 /// The response keeps its URL, its extensions and its remote address.
@@ -26,11 +27,14 @@ where
 
     fn track(&self, result: Result<Response, E>, guard: G) -> Result<Response, E> {
         match result {
-            Ok(response) => Ok(wrap_body(response, |head, body| {
-                Body::wrap(TrackedBody::new(body, guard, self.0.head(head)))
-            })),
+            Ok(mut response) => {
+                C::End::sanitize(response.headers_mut());
+                Ok(wrap_body(response, |head, body| {
+                    Body::wrap(TrackedBody::new(body, guard, self.0.head(head)))
+                }))
+            }
             Err(error) => {
-                guard.finish(self.0.error(&error));
+                tell(guard, self.0.error(&error), false);
                 Err(error)
             }
         }
@@ -130,10 +134,8 @@ pub struct ReplayRequest {
 impl ReplayRequest {
     /// Keeps `request`; of a streaming body, at most 64 KiB.
     pub fn new(mut request: Request) -> Self {
-        let stream = match request.try_clone() {
-            Some(_) => None,
-            None => request.body_mut().take().map(Replay::new),
-        };
+        let streams = request.body().is_some_and(|body| body.as_bytes().is_none());
+        let stream = if streams { request.body_mut().take().map(Replay::new) } else { None };
         Self { request, stream }
     }
 

@@ -44,6 +44,14 @@ pub trait ClassifyEnd {
 
     /// The outcome of a call whose body ended like this; `None` when the caller abandoned it.
     fn end(self, end: BodyEnd<'_>) -> Option<Outcome>;
+
+    /// Takes out of the headers or trailers of a response what would harm its reader.
+    ///
+    /// Called before they are judged and before the caller sees them. Does nothing unless it is
+    /// implemented.
+    fn sanitize(headers: &mut HeaderMap) {
+        let _ = headers;
+    }
 }
 
 pin_project! {
@@ -91,13 +99,14 @@ impl<B: Body, G: Guard, D: ClassifyEnd> Body for TrackedBody<B, G, D> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
-        match &frame {
+        let mut frame = ready!(this.body.as_mut().poll_frame(cx));
+        match &mut frame {
             None => this.call.end(BodyEnd::Complete),
             Some(Err(_)) => this.call.end(BodyEnd::Error),
             Some(Ok(frame)) => {
                 this.call.answered();
-                if let Some(trailers) = frame.trailers_ref() {
+                if let Some(trailers) = frame.trailers_mut() {
+                    D::sanitize(trailers);
                     this.call.end(BodyEnd::Trailers(trailers));
                 } else if this.body.is_end_stream() {
                     // Nobody needs to poll again to learn that this was the last frame.
