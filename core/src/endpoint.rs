@@ -229,6 +229,13 @@ impl Endpoint {
         }
     }
 
+    /// The same endpoint under another id, for registries whose ids are not unique by themselves.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<EndpointId>) -> Self {
+        self.id = id.into();
+        self
+    }
+
     /// Its share of the calls, relative to the others; 0 drains it.
     #[must_use]
     pub fn with_weight(mut self, weight: u16) -> Self {
