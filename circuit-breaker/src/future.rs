@@ -1,0 +1,76 @@
+//! The future of a call through the service.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use seawall_core::{Error, Rejection, Track};
+
+use crate::OwnedPermit;
+
+pin_project! {
+    /// The future of a [`CircuitBreakerService`](crate::CircuitBreakerService).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, it reports an abandoned call: [`OnDrop`](crate::OnDrop) says what
+    /// that counts as.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, T> {
+        #[pin]
+        call: Call<F, T>,
+    }
+}
+
+pin_project! {
+    #[project = CallProj]
+    #[derive(Debug)]
+    enum Call<F, T> {
+        Admitted { #[pin] inner: F, permit: Option<OwnedPermit>, track: T },
+        Rejected { rejection: Option<Rejection> },
+    }
+}
+
+impl<F, T> ResponseFuture<F, T> {
+    pub(crate) fn admitted(inner: F, permit: OwnedPermit, track: T) -> Self {
+        Self { call: Call::Admitted { inner, permit: Some(permit), track } }
+    }
+
+    pub(crate) fn rejected(rejection: Rejection) -> Self {
+        Self { call: Call::Rejected { rejection: Some(rejection) } }
+    }
+}
+
+impl<F, T, R, E> Future for ResponseFuture<F, T>
+where
+    F: Future<Output = Result<R, E>>,
+    T: Track<R, E, OwnedPermit>,
+{
+    type Output = Result<T::Response, Error<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().call.project() {
+            CallProj::Admitted { inner, permit: slot, track } => {
+                // Out of the future while the call runs: a runtime that catches a panic drops the
+                // future only later, when nothing tells that there was one.
+                let permit = slot.take().expect("the future is polled after its result");
+                match inner.poll(cx) {
+                    Poll::Ready(result) => {
+                        Poll::Ready(track.track(result, permit).map_err(Error::Inner))
+                    }
+                    Poll::Pending => {
+                        *slot = Some(permit);
+                        Poll::Pending
+                    }
+                }
+            }
+            CallProj::Rejected { rejection } => {
+                let rejection = rejection.take().expect("the future is polled after its result");
+                Poll::Ready(Err(Error::Rejected(rejection)))
+            }
+        }
+    }
+}
