@@ -1,1 +1,82 @@
-//! Placeholder.
+//! Service registration and discovery that survive what happens to registries.
+//!
+//! A [`Registrar`] takes a [`Registration`] and gives a [`Lease`], which keeps the instance
+//! registered: it sends heartbeats, registers again when the registry lost its data, and
+//! deregisters when it ends. A [`Resolver`] gives a [`Watch`], a stream of changes that never ends
+//! and never fails: when the registry is down, restarts or answers nonsense, the last good set stays
+//! in use, and [`Watch::state`] says what is wrong.
+//!
+//! Two registries do both:
+//!
+//! - [`Memory`]: inside the process, for tests and demonstrations.
+//! - `Consul`: a Consul agent, behind the feature `consul`.
+//!
+//! To write another, give [`Lease::keep`] an [`Agent`], and make watches with a [`Publisher`].
+//!
+//! # Examples
+//!
+//! ```
+//! use std::time::Duration;
+//! use futures::StreamExt as _;
+//! use seawall_discovery::{Memory, Registrar as _, Registration, Resolver as _};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Memory::new();
+//! let mut watch = registry.watch("orders");
+//!
+//! let registration = Registration::builder("orders", "10.0.0.7:50051".parse()?)
+//!     .ttl(Duration::from_secs(9))
+//!     .build()?;
+//! let lease = registry.register(registration).await?;
+//! println!("{:?}", watch.next().await);
+//! assert_eq!(watch.ready(Duration::from_secs(1)).await?.len(), 1);
+//!
+//! lease.shutdown().await?;
+//! println!("{:?}", watch.next().await);
+//! assert!(watch.current().is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `consul` | registrar and resolver over Consul's HTTP API |
+//! | `full` | all of these |
+//!
+//! # When not to use this
+//!
+//! Where the platform already gives each service one stable name and spreads the calls itself, as a
+//! service mesh or a Kubernetes `ClusterIP` does, there is nothing to discover.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+mod agent;
+mod backoff;
+#[cfg(feature = "consul")]
+mod consul;
+mod hub;
+mod lease;
+mod memory;
+mod registrar;
+mod registration;
+mod resolver;
+mod watch;
+
+pub use agent::Agent;
+#[cfg(feature = "consul")]
+#[cfg_attr(docsrs, doc(cfg(feature = "consul")))]
+pub use consul::{Consul, ConsulBuilder, EmptyAnswers};
+pub use lease::{Lease, LeaseState, NotDeregistered};
+pub use memory::Memory;
+pub use registrar::{RegisterError, Registrar};
+pub use registration::{Registration, RegistrationBuilder};
+pub use resolver::Resolver;
+pub use watch::{NotReady, Publisher, Watch, WatchState};
+
+#[doc = include_str!("../README.md")]
+#[cfg(all(doctest, feature = "consul"))]
+struct ReadmeDoctests;

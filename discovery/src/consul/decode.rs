@@ -1,0 +1,346 @@
+//! From the answer of `/v1/health/service/…` to endpoints.
+//!
+//! Fields that are not used are skipped without being built, and text without escapes is borrowed.
+//! An answer in which everything has the type that it should have is read in one pass. Only when
+//! something has not, the answer is taken apart into its instances, and those that make no sense
+//! are left out.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use seawall_core::{Address, Endpoint, Health};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::registration::ZONE;
+
+/// What a node or an operator puts on an instance, in place of its own health.
+const NODE_MAINTENANCE: &str = "_node_maintenance";
+const SERVICE_MAINTENANCE: &str = "_service_maintenance";
+
+/// The instances of a service that can be called, and those that make no sense.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Instances {
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// An instance that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Skipped {
+    /// What identifies it, or its place in the answer.
+    pub(super) id: String,
+    pub(super) why: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    #[serde(borrow)]
+    node: Node<'a>,
+    #[serde(borrow)]
+    service: Service<'a>,
+    #[serde(borrow)]
+    checks: Option<Vec<Check<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Node<'a> {
+    #[serde(borrow)]
+    node: Option<Text<'a>>,
+    #[serde(borrow)]
+    address: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Service<'a> {
+    #[serde(rename = "ID", borrow)]
+    id: Text<'a>,
+    #[serde(borrow)]
+    address: Option<Text<'a>>,
+    port: i64,
+    #[serde(borrow)]
+    tags: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    meta: Option<BTreeMap<Text<'a>, Option<Text<'a>>>>,
+    weights: Option<Weights>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Weights {
+    passing: Option<i64>,
+    warning: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Check<'a> {
+    #[serde(rename = "CheckID", borrow)]
+    id: Option<Text<'a>>,
+    #[serde(rename = "Status", borrow)]
+    status: Option<Text<'a>>,
+}
+
+/// Borrows inside an `Option` too, which a bare `Cow` does not.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads an answer.
+///
+/// # Errors
+///
+/// When it is no list at all, or cut short.
+pub(super) fn instances(body: &[u8]) -> Result<Instances, serde_json::Error> {
+    let mut read = Instances::default();
+    let mut nodes = Vec::new();
+    // Consul writes an empty list as `null` in some versions.
+    if let Ok(entries) = serde_json::from_slice::<Option<Vec<Entry<'_>>>>(body) {
+        for entry in entries.unwrap_or_default() {
+            read.take(entry, &mut nodes);
+        }
+    } else {
+        let raw = serde_json::from_slice::<Option<Vec<&RawValue>>>(body)?;
+        for (place, raw) in raw.unwrap_or_default().into_iter().enumerate() {
+            match serde_json::from_str::<Entry<'_>>(raw.get()) {
+                Ok(entry) => read.take(entry, &mut nodes),
+                Err(error) => {
+                    let id = format!("number {place} of the answer");
+                    read.skipped.push(Skipped { id, why: error.to_string() });
+                }
+            }
+        }
+    }
+    read.tell_apart(&nodes);
+    Ok(read)
+}
+
+impl Instances {
+    fn take(&mut self, entry: Entry<'_>, nodes: &mut Vec<String>) {
+        match entry.endpoint() {
+            Ok(Some(endpoint)) => {
+                self.endpoints.push(endpoint);
+                nodes.push(entry.node.node.map(|name| name.0.into_owned()).unwrap_or_default());
+            }
+            Ok(None) => {}
+            Err(why) => {
+                let id = entry.service.id.0.into_owned();
+                self.skipped.push(Skipped { id, why });
+            }
+        }
+    }
+
+    /// Ids are unique on a node only; where two nodes use the same, the node is added.
+    fn tell_apart(&mut self, nodes: &[String]) {
+        let mut seen = std::collections::HashMap::with_capacity(self.endpoints.len());
+        for endpoint in &self.endpoints {
+            *seen.entry(endpoint.id().clone()).or_insert(0_usize) += 1;
+        }
+        if seen.len() == self.endpoints.len() {
+            return;
+        }
+        for (endpoint, node) in self.endpoints.iter_mut().zip(nodes) {
+            if seen.get(endpoint.id()).is_some_and(|count| *count > 1) {
+                let id = format!("{}@{node}", endpoint.id());
+                *endpoint = endpoint.clone().with_id(id);
+            }
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// `None` if it is not to be called now.
+    fn endpoint(&self) -> Result<Option<Endpoint>, String> {
+        let health = self.health()?;
+        if matches!(health, Health::Critical | Health::Maintenance) {
+            return Ok(None);
+        }
+        let service = &self.service;
+        if service.id.0.is_empty() {
+            return Err("it has no id".to_owned());
+        }
+        let own = [&service.address, &self.node.address];
+        let host = own.into_iter().flatten().map(|text| &*text.0).find(|host| !host.is_empty());
+        let host = host.ok_or("neither it nor its node has an address")?;
+        let port = u16::try_from(service.port).map_err(|_| format!("its port is {}", service.port));
+        let address = Address::new(host, port?).map_err(|error| error.to_string())?;
+        let mut endpoint = Endpoint::new(&*service.id.0, address)
+            .with_health(health)
+            .with_weight(self.weight(health)?)
+            .with_tags(service.tags.iter().flatten().map(|tag| Arc::from(&*tag.0)));
+        for (key, value) in service.meta.iter().flatten() {
+            let value = value.as_ref().map_or("", |value| &value.0);
+            if key.0 == ZONE && !value.is_empty() {
+                endpoint = endpoint.with_zone(value);
+            }
+            endpoint = endpoint.with_metadata(&*key.0, value);
+        }
+        Ok(Some(endpoint))
+    }
+
+    /// As Consul itself sums up: maintenance beats critical, which beats warning.
+    fn health(&self) -> Result<Health, String> {
+        let mut worst = Health::Passing;
+        for check in self.checks.iter().flatten() {
+            let id = check.id.as_ref().map_or("", |id| &id.0);
+            let health = match check.status.as_ref().map_or("", |status| &status.0) {
+                _ if id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE) => {
+                    Health::Maintenance
+                }
+                "passing" => Health::Passing,
+                "warning" => Health::Warning,
+                "critical" => Health::Critical,
+                unknown => return Err(format!("the status of its check {id:?} is {unknown:?}")),
+            };
+            worst = worst.max(health);
+        }
+        Ok(worst)
+    }
+
+    fn weight(&self, health: Health) -> Result<u16, String> {
+        let Some(weights) = &self.service.weights else { return Ok(1) };
+        let weight = match health {
+            Health::Warning => weights.warning,
+            _ => weights.passing,
+        };
+        let weight = weight.unwrap_or(1);
+        u16::try_from(weight).map_err(|_| format!("its weight is {weight}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn entry(id: &str) -> Value {
+        json!({
+            "Node": {"ID": "x", "Node": "n1", "Address": "10.0.0.1", "Meta": null},
+            "Service": {
+                "ID": id, "Service": "orders", "Tags": ["a", "b\n"], "Address": "",
+                "Port": 80, "Meta": {"zone": "eu", "k": null}, "Weights": {"Passing": 7, "Warning": 2},
+                "Proxy": {"MeshGateway": {}}, "CreateIndex": 5
+            },
+            "Checks": [{"Node": "n1", "CheckID": "service:x", "Status": "passing", "Output": ""}]
+        })
+    }
+
+    fn read(entries: &[Value]) -> Instances {
+        instances(&serde_json::to_vec(entries).unwrap()).unwrap()
+    }
+
+    fn changed(path: &str, value: Value) -> Value {
+        let mut entry = entry("a");
+        *entry.pointer_mut(path).unwrap() = value;
+        entry
+    }
+
+    #[test]
+    fn an_instance_brings_all_that_an_endpoint_has() {
+        let read = read(&[entry("a")]);
+        let expected = Endpoint::new("a", "10.0.0.1:80".parse().unwrap())
+            .with_weight(7)
+            .with_tags(["a", "b\n"])
+            .with_zone("eu")
+            .with_metadata("zone", "eu")
+            .with_metadata("k", "");
+        assert_eq!(read, Instances { endpoints: vec![expected], skipped: vec![] });
+    }
+
+    #[test]
+    fn an_address_of_its_own_comes_before_that_of_the_node() {
+        let read = read(&[changed("/Service/Address", json!("2001:db8::1"))]);
+        assert_eq!(read.endpoints[0].address().to_string(), "[2001:db8::1]:80");
+    }
+
+    #[test]
+    fn health_is_that_of_the_worst_check() {
+        let check = |id: &str, status: &str| json!({"CheckID": id, "Status": status});
+        let of = |checks: &[Value]| {
+            let read = read(&[changed("/Checks", json!(checks))]);
+            read.endpoints.first().map(|endpoint| (endpoint.health(), endpoint.weight()))
+        };
+        let (passing, warning) = (check("a", "passing"), check("b", "warning"));
+        assert_eq!(of(&[]), Some((Health::Passing, 7)));
+        assert_eq!(of(&[warning.clone(), passing.clone()]), Some((Health::Warning, 2)));
+        assert_eq!(of(&[passing.clone(), check("c", "critical"), warning]), None);
+        assert_eq!(of(&[passing.clone(), check("_node_maintenance", "critical")]), None);
+        assert_eq!(of(&[passing, check("_service_maintenance:a", "critical")]), None);
+    }
+
+    #[test]
+    fn one_bad_instance_is_skipped_and_named_and_the_rest_are_used() {
+        for (path, value, why) in [
+            ("/Service/Port", json!(70_000), "port is 70000"),
+            ("/Service/Port", json!(0), "port from 1"),
+            ("/Service/Port", json!(-1), "port is -1"),
+            ("/Service/Port", json!(1e30), "invalid type"),
+            ("/Service/Port", json!("80"), "invalid type"),
+            ("/Service/ID", json!(""), "no id"),
+            ("/Service/ID", json!(null), "invalid type"),
+            ("/Service/Address", json!("a b"), "no address"),
+            ("/Node/Address", json!(null), "neither it nor its node"),
+            ("/Service/Weights/Passing", json!(65_536), "weight is 65536"),
+            ("/Service/Weights/Passing", json!(-1), "weight is -1"),
+            ("/Checks/0/Status", json!("purple"), "\"purple\""),
+            ("/Service", json!(null), "invalid type"),
+            ("", json!(null), "invalid type"),
+            ("", json!([]), "invalid length"),
+        ] {
+            let read = read(&[entry("good"), changed(path, value.clone()), entry("fine")]);
+            let ids: Vec<_> = read.endpoints.iter().map(|e| e.id().as_str()).collect();
+            assert_eq!(ids, ["good", "fine"], "{path} {value}");
+            let [skipped] = &read.skipped[..] else { panic!("{path} {value}: {read:?}") };
+            assert!(skipped.why.contains(why), "{path} {value}: {skipped:?}");
+        }
+    }
+
+    #[test]
+    fn lists_may_be_null_and_fields_may_be_unknown_or_missing() {
+        for path in ["/Checks", "/Service/Tags", "/Service/Meta", "/Service/Weights"] {
+            assert_eq!(read(&[changed(path, json!(null))]).endpoints.len(), 1, "{path}");
+        }
+        let bare = json!({"Node": {"Address": "h"}, "Service": {"ID": "a", "Port": 1}, "New": [1]});
+        assert_eq!(read(&[bare]).endpoints[0].weight(), 1);
+        assert_eq!(instances(b"null").unwrap(), Instances::default());
+        assert_eq!(instances(b" [] ").unwrap(), Instances::default());
+    }
+
+    #[test]
+    fn an_id_that_two_nodes_use_gets_the_node_added() {
+        let other = changed("/Node/Node", json!("n2"));
+        let read = read(&[entry("a"), other, entry("b")]);
+        let ids: Vec<_> = read.endpoints.iter().map(|e| e.id().as_str()).collect();
+        assert_eq!(ids, ["a@n1", "a@n2", "b"]);
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_short_is_an_error_wherever_it_ends() {
+        let body = serde_json::to_vec(&[entry("a"), entry("b")]).unwrap();
+        for end in 0..body.len() {
+            assert!(instances(&body[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = instances(&body);
+        }
+
+        #[test]
+        fn a_byte_that_flips_spoils_at_most_the_instance_that_it_is_in(
+            at in 0..10_000_usize, byte in any::<u8>()
+        ) {
+            let mut body = serde_json::to_vec(&[entry("a"), entry("b")]).unwrap();
+            let at = at % body.len();
+            body[at] = byte;
+            if let Ok(read) = instances(&body) {
+                prop_assert!(read.endpoints.len() + read.skipped.len() <= 2);
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Requests to an agent, bounded in time and in size.
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use reqwest::{Client, Method, Response, StatusCode, Url};
+use tokio::time::timeout;
+
+use super::config::Settings;
+use crate::RegisterError;
+
+const INDEX: &str = "x-consul-index";
+const TOKEN: &str = "x-consul-token";
+/// As much of a refusal as is repeated.
+const MESSAGE_MAX: usize = 200;
+/// Refusals say what is wrong in a line or two.
+const REFUSAL_MAX: usize = 16 << 10;
+
+/// An agent's HTTP API.
+pub(super) struct Http {
+    /// Registrations and heartbeats, which never queue behind queries that wait.
+    control: Client,
+    waiting: Client,
+    settings: Settings,
+    /// What errors call it.
+    name: String,
+}
+
+/// What an agent answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The index to wait beyond; 0 if there is none that makes sense.
+    pub(super) index: u64,
+    pub(super) body: Vec<u8>,
+}
+
+impl Http {
+    pub(super) fn new(control: Client, waiting: Client, settings: Settings) -> Self {
+        let name = format!("consul at {}", settings.base.as_str().trim_end_matches('/'));
+        Self { control, waiting, settings, name }
+    }
+
+    /// Fails unless the agent knows a leader.
+    pub(super) async fn leader(&self) -> Result<(), RegisterError> {
+        let answer = self.ask(&["v1", "status", "leader"]).await?;
+        // The address of the leader, as a JSON string.
+        if answer.body.iter().any(u8::is_ascii_digit) {
+            return Ok(());
+        }
+        let message = "it knows no leader".to_owned();
+        Err(RegisterError::Unavailable { registry: self.name.clone(), message })
+    }
+
+    pub(super) async fn deregister(&self, id: &str) -> Result<(), RegisterError> {
+        self.put(&["v1", "agent", "service", "deregister", id], &[], Vec::new()).await
+    }
+
+    /// Asks what does not wait for a change.
+    pub(super) async fn ask(&self, path: &[&str]) -> Result<Answer, RegisterError> {
+        let url = self.url(path, &[]);
+        self.send(&self.control, Method::GET, url, None, self.settings.request_timeout).await
+    }
+
+    pub(super) async fn put(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<(), RegisterError> {
+        let (url, limit) = (self.url(path, query), self.settings.request_timeout);
+        self.send(&self.control, Method::PUT, url, Some(body), limit).await.map(drop)
+    }
+
+    /// The instances of `service`: at once, or when they changed since `index`, which Consul holds
+    /// for up to `wait` and a sixteenth.
+    pub(super) async fn instances(
+        &self,
+        service: &str,
+        index: Option<u64>,
+        wait: Duration,
+    ) -> Result<Answer, RegisterError> {
+        let (index, millis) = (index.map(|i| i.to_string()), format!("{}ms", wait.as_millis()));
+        let mut query = Vec::new();
+        let mut limit = self.settings.request_timeout;
+        if let Some(index) = &index {
+            query.extend([("index", &**index), ("wait", &*millis)]);
+            limit = wait.saturating_add(wait / 16).saturating_add(self.settings.slack);
+        }
+        query.extend(self.settings.datacenter.as_deref().map(|name| ("dc", name)));
+        let url = self.url(&["v1", "health", "service", service], &query);
+        self.send(&self.waiting, Method::GET, url, None, limit).await
+    }
+
+    fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
+        let mut url = self.settings.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    async fn send(
+        &self,
+        client: &Client,
+        method: Method,
+        url: Url,
+        body: Option<Vec<u8>>,
+        limit: Duration,
+    ) -> Result<Answer, RegisterError> {
+        let token = self.settings.token.header(&self.name).await?;
+        let mut request = client.request(method, url);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        if let Some(token) = token {
+            request = request.header(TOKEN, token);
+        }
+        let exchange = async {
+            let response = request.send().await.map_err(|error| self.unreachable(error))?;
+            self.read(response).await
+        };
+        match timeout(limit, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(RegisterError::Unreachable {
+                registry: self.name.clone(),
+                source: format!("no answer within {limit:?}").into(),
+            }),
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Answer, RegisterError> {
+        let status = response.status();
+        let index = response.headers().get(INDEX).and_then(|value| value.to_str().ok());
+        let index = index.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let max = if status.is_success() { self.settings.answer_max } else { REFUSAL_MAX };
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
+            if body.len() + chunk.len() > max {
+                if status.is_success() {
+                    return Err(self.garbled(format!("the answer is larger than {max} bytes")));
+                }
+                break;
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(Answer { index, body });
+        }
+        Err(self.refusal(status, &body))
+    }
+
+    pub(super) fn garbled(
+        &self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> RegisterError {
+        RegisterError::Garbled { registry: self.name.clone(), source: source.into() }
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> RegisterError {
+        // The URL is in the name already, as far as it matters.
+        let source = Trouble(error.without_url()).into();
+        RegisterError::Unreachable { registry: self.name.clone(), source }
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> RegisterError {
+        let registry = self.name.clone();
+        let said = String::from_utf8_lossy(body);
+        let said: String =
+            said.trim().chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect();
+        let message = format!("{status}: {said}");
+        // Before 1.11 an update of a check that is not there is a fault of the server.
+        let unknown = said.contains("does not have associated TTL")
+            || said.contains("Unknown check")
+            || said.contains("Unknown service");
+        match status {
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                RegisterError::Denied { registry, message }
+            }
+            StatusCode::NOT_FOUND => RegisterError::Unknown { registry, message },
+            _ if unknown => RegisterError::Unknown { registry, message },
+            StatusCode::TOO_MANY_REQUESTS => RegisterError::Unavailable { registry, message },
+            _ if status.is_server_error() => RegisterError::Unavailable { registry, message },
+            _ => RegisterError::Refused { registry, message },
+        }
+    }
+}
+
+/// An error of reqwest's that says the one thing that went wrong, in place of the layers that it
+/// went through.
+#[derive(Debug)]
+struct Trouble(reqwest::Error);
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut root: &dyn StdError = &self.0;
+        while let Some(next) = root.source() {
+            root = next;
+        }
+        fmt::Display::fmt(root, f)
+    }
+}
+
+impl StdError for Trouble {}
