@@ -217,3 +217,46 @@ fn remove_undecodable_details(headers: &mut HeaderMap) {
         headers.remove(Status::GRPC_STATUS_DETAILS);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn judge(status: &Status) -> Outcome {
+        Classify::<(), _>::classify(&GrpcStatus::new(), Err(status))
+    }
+
+    #[test]
+    fn a_cancellation_is_a_failure_when_a_broken_connection_made_it() {
+        assert_eq!(judge(&Status::cancelled("by the server")), Outcome::Ignored);
+        let mut broken = Status::cancelled("operation was canceled");
+        broken.set_source(Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
+        assert_eq!(judge(&broken), Outcome::Failure);
+        let mut by_caller = Status::cancelled("operation was canceled");
+        by_caller.set_source(Arc::new(Status::cancelled("client cancelled")));
+        assert_eq!(judge(&by_caller), Outcome::Ignored);
+        assert_eq!(judge(&Status::cancelled("Timeout expired")), Outcome::Failure);
+    }
+
+    #[test]
+    fn each_code_is_judged_as_the_table_says_unless_it_is_changed() {
+        for code in (0..=16).map(Code::from_i32) {
+            let expected = match code {
+                Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::Internal
+                | Code::Unknown
+                | Code::DataLoss => Outcome::Failure,
+                Code::Cancelled => Outcome::Ignored,
+                _ => Outcome::Success,
+            };
+            assert_eq!(GrpcStatus::new().outcome(code), expected, "{code:?}");
+            for changed in [Outcome::Success, Outcome::Failure, Outcome::Ignored] {
+                let status = GrpcStatus::new().code(code, changed);
+                assert_eq!(status.outcome(code), changed, "{code:?}");
+            }
+        }
+    }
+}
