@@ -1,1 +1,75 @@
-//! Placeholder.
+//! Rate limiters that are exact, shared without a lock, and say when to come back.
+//!
+//! A [`RateLimiter`] answers one question, may this call go on now, and knows three ways to take the
+//! answer: [`check`](RateLimiter::check) refuses, [`until_ready`](RateLimiter::until_ready) waits in
+//! turn, [`reserve`](RateLimiter::reserve) leaves the waiting to the caller. A [`RateLimitLayer`]
+//! does the first or the second around any tower service; the modules `tonic` and `reqwest` adapt it
+//! to a channel and to `reqwest-middleware`.
+//!
+//! What is measured is calls, or cells where a call costs more than one, counted when they start. How
+//! long they take does not matter; that is what a limit on concurrency is for.
+//!
+//! # Examples
+//!
+//! ```
+//! use seawall_rate_limit::{Quota, RateLimiter};
+//!
+//! // 100 a second on average, at most 20 at once.
+//! let limiter = RateLimiter::new(Quota::per_second(100).burst(20))?;
+//! for _ in 0..20 {
+//!     assert!(limiter.check().is_ok());
+//! }
+//! let rejected = limiter.check().unwrap_err();
+//! println!("come back in {:?}", rejected.retry_after());
+//! # Ok::<(), seawall_rate_limit::ConfigError>(())
+//! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tonic` | [`tonic::ChannelLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/tonic/) for a tonic channel |
+//! | `reqwest` | [`reqwest::RateLimitMiddleware`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/reqwest/) for `reqwest-middleware` |
+//! | `full` | all of these |
+//!
+//! # When not to use this
+//!
+//! - To bound how many calls are in flight at once: a rate says nothing about calls that hang.
+//! - To share one limit among several processes: each limiter here counts for itself.
+//! - To bill by the call: limits forget, books must not.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+pub mod algorithm;
+mod decision;
+mod future;
+mod layer;
+mod limiter;
+mod quota;
+mod reservation;
+mod service;
+mod sync;
+mod wait;
+
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub mod reqwest;
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub mod tonic;
+
+pub use algorithm::TokenBucket;
+pub use decision::{Allowed, Rejected};
+pub use future::ResponseFuture;
+pub use layer::RateLimitLayer;
+pub use limiter::{RateLimiter, Snapshot};
+pub use quota::Quota;
+pub use reservation::Reservation;
+pub use seawall_core::{Clock, ConfigError, Error, Rejection};
+pub use service::RateLimitService;
+pub use wait::UntilReady;
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct ReadmeDoctests;

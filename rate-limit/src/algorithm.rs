@@ -1,0 +1,102 @@
+//! How a limiter decides: pure arithmetic on integers, with the time as an argument.
+//!
+//! | algorithm | lets through | remembers | waits |
+//! |---|---|---|---|
+//! | [`TokenBucket`] | the rate on average, a burst after a rest | one word | yes |
+
+mod scale;
+mod share;
+mod token_bucket;
+
+use seawall_core::Instant;
+
+use crate::{Allowed, Quota, Rejected};
+
+pub use share::Share;
+pub use token_bucket::TokenBucket;
+
+/// Decides whether cells may pass, given what passed before.
+///
+/// Sealed: the shells around it rely on rules that a type cannot state, such as that a refusal
+/// leaves the state as it was.
+pub trait Algorithm: sealed::Sealed + Clone + Send + Sync + 'static {
+    /// What it remembers.
+    type State: Send + 'static;
+    /// How handles share that.
+    type Shared: Share<Self::State> + Send + Sync + 'static;
+
+    /// The state of a limiter that was never used.
+    fn rest(&self) -> Self::State;
+
+    /// What [`take`](Self::take) would answer.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn look(&self, state: &Self::State, now: Instant, cost: u32) -> Result<Allowed, Rejected>;
+
+    /// Lets `cost` cells pass at `now`; none always pass.
+    ///
+    /// # Errors
+    ///
+    /// When that is more than may pass; the state is then as it was.
+    fn take(&self, state: &mut Self::State, now: Instant, cost: u32) -> Result<Allowed, Rejected>;
+
+    /// Takes `cost` cells at `now` or, in turn, within `patience_nanos`.
+    ///
+    /// An algorithm that keeps no queue takes them now or not at all.
+    ///
+    /// # Errors
+    ///
+    /// When the wait would be longer; the state is then as it was.
+    fn book(
+        &self,
+        state: &mut Self::State,
+        now: Instant,
+        cost: u32,
+        patience_nanos: u64,
+    ) -> Result<Booked, Rejected> {
+        let _ = patience_nanos;
+        self.take(state, now, cost).map(|allowed| Booked::now(allowed, now))
+    }
+
+    /// Undoes `booked` unless its cells have passed, as far as later bookings have not built on it.
+    fn unbook(&self, state: &mut Self::State, now: Instant, booked: &Booked) {
+        let _ = (state, now, booked);
+    }
+
+    /// The quota that it keeps.
+    fn quota(&self) -> Quota;
+}
+
+/// Cells that were taken, and when they pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Booked {
+    asked: Instant,
+    ready: Instant,
+    allowed: Allowed,
+    /// The state that this booking left, and by how much it moved it.
+    end: u64,
+    size: u64,
+}
+
+impl Booked {
+    fn now(allowed: Allowed, now: Instant) -> Self {
+        Self { asked: now, ready: now, allowed, end: 0, size: 0 }
+    }
+
+    /// The answer, when the cells passed as soon as they were asked for.
+    pub(crate) fn at_once(&self) -> Option<Allowed> {
+        (self.ready <= self.asked).then_some(self.allowed)
+    }
+
+    /// When the cells pass.
+    pub fn ready(&self) -> Instant {
+        self.ready
+    }
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "nobody else implements it")]
+    pub trait Sealed {}
+}

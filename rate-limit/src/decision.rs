@@ -1,0 +1,154 @@
+//! What a limiter answers.
+
+use std::{error::Error as StdError, fmt, num::NonZeroU64, time::Duration};
+
+use seawall_core::{Reason, Rejection, Retry};
+
+/// A wait that never ends, in nanoseconds.
+const NEVER: u64 = u64::MAX;
+
+/// How a limiter stood when it answered.
+///
+/// The divisions are left to whoever asks, because most callers do not.
+#[derive(Clone, Copy)]
+pub(crate) struct Standing {
+    /// The most cells that can pass at once.
+    pub(crate) limit: u32,
+    /// What is left, `unit` for each cell.
+    pub(crate) room: u64,
+    pub(crate) unit: NonZeroU64,
+    /// Until everything is back.
+    pub(crate) reset_nanos: u64,
+}
+
+impl Standing {
+    fn remaining(&self) -> u32 {
+        u32::try_from(self.room / self.unit).unwrap_or(u32::MAX).min(self.limit)
+    }
+
+    fn reset_after(&self) -> Duration {
+        Duration::from_nanos(self.reset_nanos)
+    }
+}
+
+/// The right to go on, and how the limiter stands after it.
+#[derive(Clone, Copy)]
+pub struct Allowed {
+    standing: Standing,
+}
+
+impl Allowed {
+    pub(crate) fn new(standing: Standing) -> Self {
+        Self { standing }
+    }
+
+    /// The most cells that can pass at once: the burst of a bucket, the limit of a window.
+    pub fn limit(&self) -> u32 {
+        self.standing.limit
+    }
+
+    /// How many cells are left now.
+    pub fn remaining(&self) -> u32 {
+        self.standing.remaining()
+    }
+
+    /// How long until the limiter is back at rest, if nobody calls until then.
+    pub fn reset_after(&self) -> Duration {
+        self.standing.reset_after()
+    }
+}
+
+impl fmt::Debug for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Allowed")
+            .field("limit", &self.limit())
+            .field("remaining", &self.remaining())
+            .field("reset_after", &self.reset_after())
+            .finish()
+    }
+}
+
+/// A refusal: it changed nothing, and it knows when the same call would pass, or that it never will.
+///
+/// ```
+/// use seawall_rate_limit::{Quota, RateLimiter};
+///
+/// let limiter = RateLimiter::new(Quota::per_minute(2))?;
+/// assert!(limiter.check_n(2).is_ok());
+/// let not_yet = limiter.check().unwrap_err();
+/// assert!(not_yet.retry_after() > Some(std::time::Duration::from_secs(29)));
+/// let never = limiter.check_n(3).unwrap_err();
+/// assert!(never.is_never());
+/// # Ok::<(), seawall_rate_limit::ConfigError>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Rejected {
+    standing: Standing,
+    wait_nanos: u64,
+}
+
+impl Rejected {
+    pub(crate) fn after(wait_nanos: u64, standing: Standing) -> Self {
+        Self { standing, wait_nanos: wait_nanos.min(NEVER - 1) }
+    }
+
+    pub(crate) fn never(standing: Standing) -> Self {
+        Self { standing, wait_nanos: NEVER }
+    }
+
+    /// The most cells that can pass at once: the burst of a bucket, the limit of a window.
+    pub fn limit(&self) -> u32 {
+        self.standing.limit
+    }
+
+    /// How many cells are left now; fewer than were asked for.
+    pub fn remaining(&self) -> u32 {
+        self.standing.remaining()
+    }
+
+    /// How long until the limiter is back at rest, if nobody calls until then.
+    pub fn reset_after(&self) -> Duration {
+        self.standing.reset_after()
+    }
+
+    /// How long until the same call passes, if nobody else calls until then; `None` when it never
+    /// does.
+    pub fn retry_after(&self) -> Option<Duration> {
+        (!self.is_never()).then(|| Duration::from_nanos(self.wait_nanos))
+    }
+
+    /// Whether the same call can never pass, because it costs more than the limiter holds.
+    pub fn is_never(&self) -> bool {
+        self.wait_nanos == NEVER
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
+    }
+}
+
+impl From<Rejected> for Rejection {
+    fn from(rejected: Rejected) -> Self {
+        let retry = rejected.retry_after().map_or(Retry::Never, Retry::After);
+        Self::new(Reason::LimitReached).retry(retry)
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Rejection::from(*self).fmt(f)
+    }
+}
+
+impl fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected")
+            .field("limit", &self.limit())
+            .field("remaining", &self.remaining())
+            .field("reset_after", &self.reset_after())
+            .field("retry_after", &self.retry_after())
+            .finish()
+    }
+}
+
+impl StdError for Rejected {}

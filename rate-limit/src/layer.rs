@@ -1,0 +1,69 @@
+//! The layer.
+
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use crate::{RateLimitService, RateLimiter, TokenBucket, algorithm::Algorithm};
+
+/// Limits the calls of a service; all services that it makes share the one limiter.
+///
+/// A call above the limit is refused at once, with an error that says when to come back, unless the
+/// layer [waits](Self::wait_up_to).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use seawall_rate_limit::{Quota, RateLimitLayer, RateLimiter};
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// let limiter = RateLimiter::new(Quota::per_minute(1))?.named("orders");
+/// let service = ServiceBuilder::new()
+///     .layer(RateLimitLayer::new(limiter))
+///     .service_fn(async |order: u32| Ok::<_, std::io::Error>(order));
+///
+/// assert_eq!(service.clone().oneshot(7).await?, 7);
+/// let error = service.oneshot(8).await.unwrap_err();
+/// assert!(error.rejection().and_then(|rejection| rejection.retry_after()).is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct RateLimitLayer<A: Algorithm = TokenBucket> {
+    limiter: RateLimiter<A>,
+    patience: Duration,
+}
+
+impl<A: Algorithm> RateLimitLayer<A> {
+    /// Refuses calls above the limit at once.
+    pub fn new(limiter: RateLimiter<A>) -> Self {
+        Self { limiter, patience: Duration::ZERO }
+    }
+
+    /// The limiter that its services share.
+    pub fn limiter(&self) -> &RateLimiter<A> {
+        &self.limiter
+    }
+}
+
+impl RateLimitLayer<TokenBucket> {
+    /// Lets a call wait for its turn, at most so long; one whose turn would come later is refused at
+    /// once. Zero unless set.
+    ///
+    /// A call that waits keeps nobody from the service inside, and gives its turn back when it is
+    /// dropped. With a burst of 1 the calls leave evenly spaced, as from a leaky bucket whose queue
+    /// holds as many as can leave in that time.
+    #[must_use]
+    pub fn wait_up_to(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+}
+
+impl<S, A: Algorithm> Layer<S> for RateLimitLayer<A> {
+    type Service = RateLimitService<S, A>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimitService::new(inner, self.limiter.clone(), self.patience)
+    }
+}

@@ -1,0 +1,65 @@
+//! Models of the shared words, run by loom.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![cfg(seawall_loom)]
+
+use loom::thread;
+use seawall_rate_limit::{Clock, Quota, RateLimiter};
+
+fn bucket(burst: u32) -> RateLimiter {
+    let (clock, _hand) = Clock::manual();
+    RateLimiter::new(Quota::per_second(1).burst(burst)).unwrap().with_clock(clock)
+}
+
+#[test]
+fn of_three_who_ask_for_two_cells_two_pass() {
+    loom::model(|| {
+        let limiter = bucket(2);
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let limiter = limiter.clone();
+                thread::spawn(move || u32::from(limiter.check().is_ok()))
+            })
+            .collect();
+        let mut passed = u32::from(limiter.check().is_ok());
+        for thread in threads {
+            passed += thread.join().unwrap();
+        }
+        assert_eq!(passed, 2);
+    });
+}
+
+#[test]
+fn a_cost_is_taken_whole_or_not_at_all() {
+    loom::model(|| {
+        let limiter = bucket(3);
+        let other = limiter.clone();
+        let thread = thread::spawn(move || u32::from(other.check_n(2).is_ok()) * 2);
+        let mine = limiter.check_at_most(2);
+        let theirs = thread.join().unwrap();
+        assert!(mine + theirs <= 3);
+        assert_eq!(limiter.snapshot().remaining, 3 - mine - theirs);
+    });
+}
+
+#[test]
+fn reservations_and_cancels_leave_no_cell_behind() {
+    loom::model(|| {
+        let limiter = bucket(1);
+        let other = limiter.clone();
+        limiter.check().unwrap();
+        let thread = thread::spawn(move || {
+            let reservation = other.reserve(1).unwrap();
+            let delay = reservation.delay();
+            reservation.cancel();
+            delay
+        });
+        let mine = limiter.reserve(1).unwrap();
+        let theirs = thread.join().unwrap();
+        assert!(mine.delay().as_secs() == 1 || mine.delay().as_secs() == 2);
+        assert!(theirs.as_secs() == 1 || theirs.as_secs() == 2);
+        // Whoever came second, at most what was cancelled is lost, and nothing is booked twice.
+        let next = limiter.reserve(1).unwrap().delay();
+        assert!(next > mine.delay() || next == std::time::Duration::from_secs(2));
+    });
+}
