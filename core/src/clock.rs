@@ -172,7 +172,51 @@ impl ManualClock {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// All of 64 bits, and often their ends.
+    fn nanos() -> impl Strategy<Value = u64> {
+        prop_oneof![any::<u64>(), 0..3_u64, u64::MAX - 3..=u64::MAX]
+    }
+
+    fn duration() -> impl Strategy<Value = Duration> {
+        prop_oneof![
+            nanos().prop_map(Duration::from_nanos),
+            (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(s, n)| Duration::new(s, n)),
+            Just(Duration::MAX),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn arithmetic_stops_at_both_ends_of_time(a in nanos(), b in nanos(), by in duration()) {
+            let (early, late) = (Instant::from_nanos(a), Instant::from_nanos(b));
+            let model = |nanos: u128| u64::try_from(nanos).unwrap_or(u64::MAX);
+            let by_nanos = by.as_nanos();
+            prop_assert_eq!(late.saturating_since(early).as_nanos(), u128::from(b.saturating_sub(a)));
+            prop_assert_eq!(early.saturating_add(by).as_nanos(), model(u128::from(a) + by_nanos));
+            prop_assert_eq!(
+                early.saturating_sub(by).as_nanos(),
+                model(u128::from(a).saturating_sub(by_nanos))
+            );
+        }
+
+        #[test]
+        fn no_jump_of_a_clock_makes_time(jumps in proptest::collection::vec(nanos(), 1..20)) {
+            // The sum of what passed between two readings is at most the way up.
+            let (clock, hand) = Clock::manual();
+            let (mut before, mut passed, mut up) = (clock.now(), 0_u128, 0_u128);
+            for to in jumps {
+                hand.set(Instant::from_nanos(to));
+                up += u128::from(to.saturating_sub(before.as_nanos()));
+                passed += clock.now().saturating_since(before).as_nanos();
+                before = clock.now();
+            }
+            prop_assert_eq!(passed, up);
+        }
+    }
 
     #[test]
     fn the_fast_clock_follows_the_clock_on_the_wall() {

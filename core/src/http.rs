@@ -4,6 +4,36 @@
 //! never be read. [`AtBodyEnd`] judges the head, hands the guard to a [`TrackedBody`], and the body
 //! tells the guard once: at the trailers, at the end, at an error or when it is dropped, whichever
 //! is first.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::sync::{Arc, Mutex};
+//! use bytes::Bytes;
+//! use http_body_util::{BodyExt, Full};
+//! use seawall_core::{Guard, Outcome, Track, http::{AtBodyEnd, HttpStatus}};
+//!
+//! #[derive(Clone, Default)]
+//! struct Log(Arc<Mutex<Vec<Outcome>>>);
+//!
+//! impl Guard for Log {
+//!     fn finish(self, outcome: Outcome) {
+//!         self.0.lock().expect("nobody panics with it").push(outcome);
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = Log::default();
+//! let response = http::Response::builder().status(503).body(Full::<Bytes>::from("later"))?;
+//! let response = AtBodyEnd(HttpStatus::new()).track(Ok::<_, std::io::Error>(response), log.clone())?;
+//! // The head is there, and the call goes on in its body.
+//! assert!(log.0.lock().unwrap().is_empty());
+//! response.into_body().collect().await?;
+//! assert_eq!(*log.0.lock().unwrap(), [Outcome::Failure]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod body;
 mod replay;
@@ -49,6 +79,9 @@ pub trait ClassifyBody<E> {
 }
 
 /// Tells the guard when the body of the response ends.
+///
+/// What [`ClassifyEnd::sanitize`] takes out of headers and trailers is gone; all else passes as it
+/// came.
 ///
 /// # Cost
 ///

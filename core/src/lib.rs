@@ -45,6 +45,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod address;
 mod change;
 mod classify;
 mod clock;
@@ -54,16 +55,25 @@ mod outcome;
 mod rejection;
 
 #[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
 #[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub mod reqwest;
 #[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
 pub mod tonic;
 
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
+
+pub use address::{Address, AddressError};
 pub use change::{Change, diff};
 pub use classify::{AnyError, AtResult, Classify, Track};
 pub use clock::{Clock, Instant, ManualClock};
-pub use endpoint::{Address, AddressError, Endpoint, EndpointId, Health};
+pub use endpoint::{Endpoint, EndpointId, Health};
 pub use error::{BoxError, BoxedError, ConfigError, Error};
 pub use outcome::{Guard, Outcome};
 pub use rejection::{Reason, Rejection, Retry};

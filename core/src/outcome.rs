@@ -19,6 +19,56 @@ pub enum Outcome {
 ///
 /// Breakers, balancers and concurrency limiters each hand out one. Whoever follows the call tells
 /// it the outcome, exactly once; dropping it untold means that the caller abandoned the call.
+///
+/// # Cancel safety
+///
+/// A guard lives inside the future of the call, then inside the body of its response. Both can be
+/// dropped at any point, so whatever it holds is given back in `Drop`, not in
+/// [`finish`](Self::finish) alone.
+///
+/// # Examples
+///
+/// A guard of your own: one that counts what is in flight and how calls end.
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicUsize, Ordering::Relaxed}};
+/// use seawall_core::{AnyError, AtResult, Guard, Outcome, Track};
+///
+/// #[derive(Default)]
+/// struct Gauge { in_flight: AtomicUsize, failures: AtomicUsize }
+///
+/// struct Permit(Arc<Gauge>);
+///
+/// impl Permit {
+///     fn new(gauge: &Arc<Gauge>) -> Self {
+///         gauge.in_flight.fetch_add(1, Relaxed);
+///         Self(gauge.clone())
+///     }
+/// }
+///
+/// impl Guard for Permit {
+///     fn finish(self, outcome: Outcome) {
+///         if outcome == Outcome::Failure {
+///             self.0.failures.fetch_add(1, Relaxed);
+///         }
+///         // Dropped here, which counts it out.
+///     }
+/// }
+///
+/// impl Drop for Permit {
+///     fn drop(&mut self) {
+///         self.0.in_flight.fetch_sub(1, Relaxed);
+///     }
+/// }
+///
+/// let gauge = Arc::new(Gauge::default());
+/// let permit = Permit::new(&gauge);
+/// assert_eq!(gauge.in_flight.load(Relaxed), 1);
+/// // In a service this runs when the inner future resolves.
+/// let result: Result<(), std::fmt::Error> = Err(std::fmt::Error);
+/// let _ = AtResult(AnyError).track(result, permit);
+/// assert_eq!((gauge.in_flight.load(Relaxed), gauge.failures.load(Relaxed)), (0, 1));
+/// ```
 pub trait Guard {
     /// The callee has answered: the head of an HTTP response, or the first frame of a gRPC one.
     ///

@@ -1,5 +1,21 @@
-//! reqwest: responses that are tracked to the end of their body, and refusals through
-//! `reqwest_middleware`.
+//! reqwest: responses that are tracked to the end of their body, requests that can be sent again,
+//! and refusals through `reqwest_middleware`.
+//!
+//! A `reqwest::Client` is a tower service, so the layers of the Seawall crates go around it as they
+//! are; [`AtBodyEnd`] of an [`HttpStatus`](crate::http::HttpStatus) follows its responses. For a
+//! `ClientWithMiddleware`, their middlewares answer with [`middleware_error`], and [`rejection`]
+//! finds the refusal in what the caller gets.
+//!
+//! # Examples
+//!
+//! ```
+//! use seawall_core::{Error, Reason, Rejection, reqwest::{middleware_error, rejection}};
+//!
+//! // In a `Middleware` that refuses:
+//! let error = middleware_error(Rejection::new(Reason::LimitReached).into());
+//! // In its caller:
+//! assert_eq!(rejection(&error).map(Rejection::reason), Some(Reason::LimitReached));
+//! ```
 
 use std::{error::Error as StdError, fmt};
 
@@ -16,7 +32,8 @@ use crate::{
 ///
 /// # Cost
 ///
-/// Boxes the body, as `reqwest::Body` has it.
+/// A few small allocations: reqwest boxes a body whenever it is put into one of its types, and the
+/// URL is cloned.
 impl<E, G, C> Track<Response, E, G> for AtBodyEnd<C>
 where
     G: Guard + Send + Sync + 'static,
