@@ -44,7 +44,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | `consul` | registrar and resolver over Consul's HTTP API |
-//! | `full` | all of these |
+//! | `consulrs` | registrar over a `ConsulClient` of the `consulrs` crate; see `ConsulRs` for what it costs |
+//! | `full` | all but `consulrs` |
 //!
 //! # When not to use this
 //!
@@ -58,6 +59,8 @@ mod agent;
 mod backoff;
 #[cfg(feature = "consul")]
 mod consul;
+#[cfg(feature = "consulrs")]
+mod consulrs;
 mod hub;
 mod lease;
 mod memory;
@@ -65,7 +68,12 @@ mod registrar;
 mod registration;
 mod resolver;
 mod watch;
+#[cfg(any(feature = "consul", feature = "consulrs"))]
+mod wire;
 
+#[cfg(feature = "consulrs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "consulrs")))]
+pub use self::consulrs::ConsulRs;
 pub use agent::Agent;
 #[cfg(feature = "consul")]
 #[cfg_attr(docsrs, doc(cfg(feature = "consul")))]

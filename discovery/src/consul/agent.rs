@@ -1,12 +1,12 @@
 //! What a lease asks of a Consul agent.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use seawall_core::Health;
 use serde::Serialize;
 
 use super::Consul;
-use crate::{Agent, RegisterError, Registration, registration::ZONE};
+use crate::{Agent, RegisterError, Registration, registration::ZONE, wire};
 
 /// The body of `/v1/agent/service/register`.
 #[derive(Serialize)]
@@ -57,11 +57,11 @@ impl<'a> Service<'a> {
             meta.insert(ZONE, zone);
         }
         let check = of.ttl.map(|ttl| Check {
-            id: check_id(of),
+            id: wire::check_id(of),
             name: format!("heartbeats of {}", of.id),
-            ttl: millis(ttl),
-            status: status(health),
-            deregister_critical_service_after: of.forget_after.map(millis),
+            ttl: wire::millis(ttl),
+            status: wire::status(health),
+            deregister_critical_service_after: of.forget_after.map(wire::millis),
         });
         Self {
             id: &of.id,
@@ -76,34 +76,13 @@ impl<'a> Service<'a> {
     }
 }
 
-fn check_id(of: &Registration) -> String {
-    format!("service:{}:ttl", of.id)
-}
-
-/// In Go's syntax, which Consul reads.
-fn millis(duration: Duration) -> String {
-    format!("{}ms", duration.as_millis())
-}
-
-/// Maintenance is a check of its own; the heartbeats go on passing beside it.
-fn status(health: Health) -> &'static str {
-    match health {
-        Health::Passing | Health::Maintenance => "passing",
-        Health::Warning => "warning",
-        Health::Critical => "critical",
-    }
-}
-
 impl Agent for Consul {
     async fn register(
         &self,
         registration: &Registration,
         health: Health,
     ) -> Result<(), RegisterError> {
-        // Without a check of its own, an instance has no health but maintenance.
-        if registration.ttl.is_none() && matches!(health, Health::Warning | Health::Critical) {
-            return Err(no_check(health));
-        }
+        wire::check_allows(registration, health)?;
         let body = self.json(&Service::new(registration, health))?;
         let path = ["v1", "agent", "service", "register"];
         // Ends the maintenance that an earlier life of the same id may have left, too.
@@ -123,8 +102,8 @@ impl Agent for Consul {
             let id = &registration.id;
             return self.shared.http.ask(&["v1", "agent", "service", id]).await.map(drop);
         }
-        let body = self.json(&Update { status: status(health) })?;
-        let id = check_id(registration);
+        let body = self.json(&Update { status: wire::status(health) })?;
+        let id = wire::check_id(registration);
         self.shared.http.put(&["v1", "agent", "check", "update", &id], &[], body).await
     }
 
@@ -134,9 +113,7 @@ impl Agent for Consul {
         before: Health,
         after: Health,
     ) -> Result<(), RegisterError> {
-        if registration.ttl.is_none() && matches!(after, Health::Warning | Health::Critical) {
-            return Err(no_check(after));
-        }
+        wire::check_allows(registration, after)?;
         if (before == Health::Maintenance) != (after == Health::Maintenance) {
             self.maintain(registration, after == Health::Maintenance).await?;
         }
@@ -158,9 +135,4 @@ impl Consul {
     fn json(&self, body: &impl Serialize) -> Result<Vec<u8>, RegisterError> {
         serde_json::to_vec(body).map_err(|error| self.shared.http.garbled(error))
     }
-}
-
-fn no_check(health: Health) -> RegisterError {
-    let allowed = "passing or maintenance, for an instance without a TTL has no check";
-    seawall_core::ConfigError::new("health", format_args!("{health:?}"), allowed).into()
 }

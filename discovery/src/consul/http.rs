@@ -2,16 +2,14 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, Url};
 use tokio::time::timeout;
 
 use super::config::Settings;
-use crate::RegisterError;
+use crate::{RegisterError, wire};
 
 const INDEX: &str = "x-consul-index";
 const TOKEN: &str = "x-consul-token";
-/// As much of a refusal as is repeated.
-const MESSAGE_MAX: usize = 200;
 /// Refusals say what is wrong in a line or two.
 const REFUSAL_MAX: usize = 16 << 10;
 
@@ -148,7 +146,7 @@ impl Http {
         if status.is_success() {
             return Ok(Answer { index, body });
         }
-        Err(self.refusal(status, &body))
+        Err(wire::refusal(&self.name, status.as_u16(), &String::from_utf8_lossy(&body)))
     }
 
     pub(super) fn garbled(
@@ -162,28 +160,6 @@ impl Http {
         // The URL is in the name already, as far as it matters.
         let source = Trouble(error.without_url()).into();
         RegisterError::Unreachable { registry: self.name.clone(), source }
-    }
-
-    fn refusal(&self, status: StatusCode, body: &[u8]) -> RegisterError {
-        let registry = self.name.clone();
-        let said = String::from_utf8_lossy(body);
-        let said: String =
-            said.trim().chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect();
-        let message = format!("{status}: {said}");
-        // Before 1.11 an update of a check that is not there is a fault of the server.
-        let unknown = said.contains("does not have associated TTL")
-            || said.contains("Unknown check")
-            || said.contains("Unknown service");
-        match status {
-            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
-                RegisterError::Denied { registry, message }
-            }
-            StatusCode::NOT_FOUND => RegisterError::Unknown { registry, message },
-            _ if unknown => RegisterError::Unknown { registry, message },
-            StatusCode::TOO_MANY_REQUESTS => RegisterError::Unavailable { registry, message },
-            _ if status.is_server_error() => RegisterError::Unavailable { registry, message },
-            _ => RegisterError::Refused { registry, message },
-        }
     }
 }
 
