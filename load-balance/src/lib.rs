@@ -1,1 +1,100 @@
-//! Placeholder.
+//! Spreads the calls of a client over the endpoints of a service, and notices the bad ones.
+//!
+//! A [`Balancer`] is a tower service over services of its own, one per endpoint of an
+//! [`EndpointSet`]. It picks the less loaded of two random endpoints for each call, skips those that
+//! keep failing, takes a call elsewhere when an endpoint cannot be reached, and counts a call as in
+//! flight until the body of its response has ended. It is `Clone` and needs no buffer. A dead
+//! endpoint, an empty set or a failed registry cannot wedge it.
+//!
+//! # Examples
+//!
+//! ```
+//! use seawall_core::{Change, Endpoint};
+//! use seawall_load_balance::{Balancer, EndpointSet};
+//! use tower::{ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let set = EndpointSet::new();
+//! let balancer = Balancer::builder(set.clone(), |endpoint: &Endpoint| {
+//!     let id = endpoint.id().clone();
+//!     Ok::<_, std::io::Error>(service_fn(move |_request: u32| {
+//!         let id = id.clone();
+//!         async move { Ok::<_, std::io::Error>(id) }
+//!     }))
+//! })
+//! .build()?;
+//!
+//! // A call waits for a first endpoint, for as long as it was told to.
+//! let call = tokio::spawn(balancer.oneshot(1));
+//! set.apply([Change::Insert(Endpoint::new("a", "10.0.0.1:80".parse()?))]);
+//! assert_eq!(call.await??, "a".into());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `http` | in-flight counts until the body ends, and requests that can be sent again |
+//! | `tonic` | one lazy channel per endpoint, for generated clients |
+//! | `reqwest` | one client per endpoint, or rewritten URLs, as a service and a middleware |
+//! | `full` | all of these |
+//!
+//! # When not to use this
+//!
+//! Behind one address that balances already, such as a load balancer of layer 7 or a service mesh,
+//! a second one in the client knows less than the first. For one server there is nothing to balance.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+mod balancer;
+mod config;
+mod eject;
+mod elsewhere;
+mod future;
+mod health;
+mod layer;
+mod link;
+mod members;
+mod node;
+mod pick;
+mod picked;
+mod resend;
+mod service;
+mod set;
+mod shared;
+mod slow_start;
+mod snapshot;
+mod sync;
+mod tried;
+mod wait;
+
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub mod reqwest;
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub mod tonic;
+
+pub use balancer::{Balancer, BalancerBuilder, Picker};
+pub use config::{Config, ConfigBuilder};
+pub use eject::Ejection;
+pub use future::ResponseFuture;
+pub use layer::BalanceLayer;
+pub use link::MakeEndpoint;
+pub use picked::Picked;
+pub use resend::{CloneRequest, JudgeUnsent, Once, Resend, Unsent};
+pub use set::{EndpointSet, Source};
+pub use slow_start::SlowStart;
+pub use snapshot::{BalancerSnapshot, EndpointSnapshot};
+pub use tried::{Attempt, Tried};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct ReadmeDoctests;

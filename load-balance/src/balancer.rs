@@ -1,0 +1,292 @@
+//! The balancer: a handle that picks, and a service that calls what it picked.
+
+use std::{fmt, sync::Arc};
+
+use fastrand::Rng;
+use seawall_core::{AnyError, AtResult, ConfigError, EndpointId};
+
+use crate::{
+    BalancerSnapshot, Config, ConfigBuilder, EndpointSet, MakeEndpoint, Once, Picked, Tried,
+    elsewhere::{Elsewhere, Left},
+    shared::{Cached, Nothing, Shared},
+};
+
+/// Spreads calls over the endpoints of a set: each goes to the less loaded of two.
+///
+/// A [`Service`](tower_service::Service) that is always ready, over services that `make` makes for
+/// each endpoint. Clones share everything, need no buffer between them, and are cheap enough to
+/// make one for each call. A balancer without a service picks alone: see [`Picker`].
+///
+/// - `S` is the service of one endpoint; `S: Sync` is needed, which `tower`'s `BoxCloneService` is
+///   not, but its `BoxCloneSyncService` is.
+/// - `T` follows a call to its end ([`Track`](seawall_core::Track)); the call is in flight until
+///   then, and its outcome rules ejection.
+/// - `R` keeps requests, so that one can go to another endpoint when the first cannot be reached
+///   ([`Resend`](crate::Resend)).
+///
+/// # Algorithm
+///
+/// Mitzenmacher's power of two choices over calls in flight per weight; which endpoints take part,
+/// [`Ejection`](crate::Ejection), [`SlowStart`](crate::SlowStart) and the services themselves
+/// ([`BalancerBuilder::admits`]) decide.
+///
+/// # Errors
+///
+/// [`Error::Rejected`](seawall_core::Error::Rejected) with
+/// [`Reason::NoEndpoint`](seawall_core::Reason::NoEndpoint) when the set stays empty for
+/// [`wait_for_endpoints`](ConfigBuilder::wait_for_endpoints), or when no endpoint's service can be
+/// made. Else what the endpoint's service answered.
+///
+/// # Cancel safety
+///
+/// Dropping the future of a call ends it everywhere: it is no longer in flight, and no longer waits.
+///
+/// # Cost
+///
+/// A pick looks at two endpoints, however many there are; it allocates nothing and takes no lock.
+/// An endpoint's first pick makes its service under a lock of that endpoint. What keeping a request
+/// costs, `R` says.
+///
+/// # Examples
+///
+/// ```
+/// use seawall_core::Endpoint;
+/// use seawall_load_balance::{Balancer, EndpointSet};
+/// use tower::{ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let set = EndpointSet::from_endpoints([Endpoint::new("a", "10.0.0.1:80".parse()?)]);
+/// let balancer = Balancer::builder(set, |endpoint: &Endpoint| {
+///     let address = endpoint.address().to_string();
+///     Ok::<_, std::io::Error>(service_fn(move |request: &'static str| {
+///         let answer = format!("{request} from {address}");
+///         async move { Ok::<_, std::io::Error>(answer) }
+///     }))
+/// })
+/// .build()?;
+///
+/// assert_eq!(balancer.clone().oneshot("hello").await?, "hello from 10.0.0.1:80");
+/// assert_eq!(balancer.snapshot().endpoints[0].successes, 1);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Balancer<S, T = AtResult<AnyError>, R = Once> {
+    pub(crate) shared: Arc<Shared<S>>,
+    pub(crate) cached: Cached<S>,
+    pub(crate) rng: Rng,
+    pub(crate) track: T,
+    pub(crate) resend: R,
+}
+
+/// A balancer without services, for callers that bring their own way to call.
+///
+/// ```
+/// use seawall_core::{Endpoint, Guard, Outcome};
+/// use seawall_load_balance::{EndpointSet, Picker};
+///
+/// let set = EndpointSet::from_endpoints([Endpoint::new("a", "10.0.0.1:80".parse()?)]);
+/// let mut picker = Picker::new(set);
+/// let picked = picker.pick().ok_or("no endpoint")?;
+/// assert_eq!(picked.endpoint().address().port(), 80);
+/// picked.finish(Outcome::Success);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type Picker = Balancer<()>;
+
+impl Picker {
+    /// A picker over `set` with the default configuration.
+    pub fn new(set: EndpointSet) -> Self {
+        Self::with_config(set, Config::default())
+    }
+
+    /// A picker over `set`.
+    pub fn with_config(set: EndpointSet, config: Config) -> Self {
+        let shared = Shared::new(set, config, Box::new(|_| Ok(())), None);
+        Self::over(shared, AtResult(AnyError), Once)
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Balancer<S> {
+    /// A balancer over `set`, with a service for each endpoint that `make` makes.
+    ///
+    /// A closure must name the type of its argument: `|endpoint: &Endpoint| ..`.
+    pub fn builder<M>(set: EndpointSet, make: M) -> BalancerBuilder<M>
+    where
+        M: MakeEndpoint<Service = S> + Send + Sync + 'static,
+    {
+        BalancerBuilder {
+            set,
+            make,
+            config: Config::builder(),
+            admits: None,
+            track: AtResult(AnyError),
+            resend: Once,
+        }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
+    pub(crate) fn over(shared: Arc<Shared<S>>, track: T, resend: R) -> Self {
+        let (cached, rng) = (shared.load(), shared.rng());
+        Self { shared, cached, rng, track, resend }
+    }
+
+    /// Picks an endpoint for one call, which is in flight until the guard is told or dropped.
+    ///
+    /// `None` when there is none that can be called: the set is empty, or no service can be made.
+    /// When all endpoints are ejected or refuse, one of them is picked all the same.
+    pub fn pick(&mut self) -> Option<Picked> {
+        self.pick_service(None).map(|(picked, _)| picked)
+    }
+
+    /// Picks as [`pick`](Self::pick) does, if possible none of those in `tried`, and adds it there.
+    pub fn pick_other_than(&mut self, tried: &Tried) -> Option<Picked> {
+        self.pick_service(Some(tried)).map(|(picked, _)| picked)
+    }
+
+    /// Picks as [`pick`](Self::pick) does and gives the endpoint's service too, which may yet have
+    /// to become ready.
+    pub fn pick_service(&mut self, tried: Option<&Tried>) -> Option<(Picked, S)> {
+        self.pick_with(&mut Left::default(), tried).ok()
+    }
+
+    #[inline]
+    pub(crate) fn pick_with(
+        &mut self,
+        left: &mut Left,
+        tried: Option<&Tried>,
+    ) -> Result<(Picked, S), Nothing> {
+        self.shared.refresh(&mut self.cached);
+        loop {
+            let elsewhere = Elsewhere { left: &mut *left, tried };
+            match self.shared.pick(&self.cached, &mut self.rng, elsewhere) {
+                // The set changed between the look and the pick.
+                Err(Nothing::Stale) => self.cached = self.shared.load(),
+                picked => return picked,
+            }
+        }
+    }
+
+    /// The set whose endpoints it calls.
+    pub fn set(&self) -> &EndpointSet {
+        &self.shared.set
+    }
+
+    /// How the endpoints are doing, ordered by id.
+    ///
+    /// # Cost
+    ///
+    /// Linear in the set. Calls go on meanwhile, so that numbers of different endpoints may differ
+    /// by a moment.
+    pub fn snapshot(&self) -> BalancerSnapshot {
+        BalancerSnapshot::of(&self.shared)
+    }
+
+    /// The services that have been made, each with the id of its endpoint, ordered by id: for
+    /// whoever wrapped them and wants to look inside.
+    pub fn services(&self) -> Vec<(EndpointId, S)> {
+        let members = self.shared.load();
+        let all = members.entries.iter().chain(&members.drained);
+        let mut made: Vec<_> =
+            all.filter_map(|entry| Some((entry.node.id().clone(), entry.link.made()?))).collect();
+        made.sort_by(|(a, _), (b, _)| a.cmp(b));
+        made
+    }
+
+    /// Brings an endpoint back before its ejection ends; `false` when it is not ejected.
+    pub fn uneject(&self, id: &EndpointId) -> bool {
+        let members = self.shared.load();
+        let found = members.entries.iter().find(|entry| entry.node.id() == id);
+        found.is_some_and(|entry| self.shared.health.uneject(entry.node.state()))
+    }
+}
+
+/// Clones share everything but the row of random numbers.
+impl<S: Clone + Send + Sync + 'static, T: Clone, R: Clone> Clone for Balancer<S, T, R> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            cached: self.cached.clone(),
+            rng: self.shared.rng(),
+            track: self.track.clone(),
+            resend: self.resend.clone(),
+        }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static, T, R> fmt::Debug for Balancer<S, T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let members = self.shared.load();
+        f.debug_struct("Balancer")
+            .field("endpoints", &members.entries.len())
+            .field("drained", &members.drained.len())
+            .field("ejected", &self.shared.health.ejected())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts a [`Balancer`] together; made by [`Balancer::builder`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct BalancerBuilder<M: MakeEndpoint, T = AtResult<AnyError>, R = Once> {
+    set: EndpointSet,
+    make: M,
+    config: ConfigBuilder,
+    admits: Option<fn(&M::Service) -> bool>,
+    track: T,
+    resend: R,
+}
+
+impl<M, T, R> BalancerBuilder<M, T, R>
+where
+    M: MakeEndpoint + Send + Sync + 'static,
+    M::Service: Clone + Send + Sync + 'static,
+{
+    /// Settings; [`Config`] lists the defaults.
+    pub fn config(mut self, config: ConfigBuilder) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Asks an endpoint's service beforehand whether it would take a call, such as a breaker that
+    /// may be open; the pick goes elsewhere then. When all refuse, one of them is called all the
+    /// same, and its refusal reaches the caller.
+    pub fn admits(mut self, admits: fn(&M::Service) -> bool) -> Self {
+        self.admits = Some(admits);
+        self
+    }
+
+    /// Follows calls to their end with `track`; at the result, judged by whether it is an error,
+    /// unless set.
+    pub fn track<U>(self, track: U) -> BalancerBuilder<M, U, R> {
+        let Self { set, make, config, admits, track: _, resend } = self;
+        BalancerBuilder { set, make, config, admits, track, resend }
+    }
+
+    /// Keeps requests with `resend`; [`Once`] unless set.
+    pub fn resend<U>(self, resend: U) -> BalancerBuilder<M, T, U> {
+        let Self { set, make, config, admits, track, resend: _ } = self;
+        BalancerBuilder { set, make, config, admits, track, resend }
+    }
+
+    /// The balancer.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is out of its range, by its name.
+    pub fn build(self) -> Result<Balancer<M::Service, T, R>, ConfigError> {
+        let Self { set, make, config, admits, track, resend } = self;
+        let make = Box::new(move |endpoint: &_| make.make(endpoint).map_err(Into::into));
+        let shared = Shared::new(set, config.build()?, make, admits);
+        Ok(Balancer::over(shared, track, resend))
+    }
+}
+
+impl<M: MakeEndpoint, T, R> fmt::Debug for BalancerBuilder<M, T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BalancerBuilder")
+            .field("set", &self.set)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

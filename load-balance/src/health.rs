@@ -1,0 +1,294 @@
+//! Which endpoints are fit to be picked: ejection, slow start, construction that failed.
+//!
+//! # Orderings
+//!
+//! One word per endpoint holds its whole standing: when its ejection ends, and three flags. It
+//! changes by compare-exchange alone, so that whoever takes an ejection out of it, by its end, by
+//! hand or by removal of the endpoint, is the one that counts it down in `ejected`. A word of zero,
+//! the usual one, is an endpoint in full standing, and costs a pick one load.
+//!
+//! `warming_since` and `returned_at` are written before the word that announces them (Release) and
+//! read after it (Acquire). Counters are Relaxed: nothing else is read on the strength of them.
+
+use std::time::Duration;
+
+use seawall_core::{Clock, Instant};
+
+use crate::{
+    eject::Ejection,
+    node::Node,
+    slow_start::SlowStart,
+    sync::{
+        AtomicU32, AtomicU64, AtomicUsize,
+        Ordering::{AcqRel, Acquire, Relaxed},
+    },
+};
+
+const WARMING: u64 = 1;
+const BROKEN: u64 = 2;
+const REMOVED: u64 = 4;
+const FLAGS: u32 = 3;
+/// The latest end of an ejection that fits: 73 years.
+const LATEST: u64 = u64::MAX >> FLAGS;
+
+/// The rules of one balancer, and how many of its endpoints they took out.
+#[derive(Debug)]
+pub(crate) struct Health {
+    pub(crate) clock: Clock,
+    pub(crate) ejection: Option<Ejection>,
+    pub(crate) slow_start: Option<SlowStart>,
+    pub(crate) panic_percent: u8,
+    /// Endpoints that may be picked by their weight.
+    endpoints: AtomicUsize,
+    /// Those of them that their registry calls critical.
+    critical: AtomicUsize,
+    ejected: AtomicUsize,
+}
+
+/// The standing of one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    word: AtomicU64,
+    consecutive: AtomicU32,
+    /// How many base times the next ejection adds to the first.
+    level: AtomicU32,
+    warming_since: AtomicU64,
+    returned_at: AtomicU64,
+    ejections: AtomicU64,
+}
+
+/// Whether an endpoint is fit to be picked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Standing {
+    /// With this share of its weight, from 0 to 1.
+    In(f64),
+    Ejected,
+    /// Its service could not be made.
+    Broken,
+}
+
+impl Health {
+    pub(crate) fn new(
+        clock: Clock,
+        ejection: Option<Ejection>,
+        slow_start: Option<SlowStart>,
+        panic_percent: u8,
+    ) -> Self {
+        Self {
+            clock,
+            ejection,
+            slow_start,
+            panic_percent,
+            endpoints: AtomicUsize::new(0),
+            critical: AtomicUsize::new(0),
+            ejected: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn set_endpoints(&self, endpoints: usize, critical: usize) {
+        self.endpoints.store(endpoints, Relaxed);
+        self.critical.store(critical, Relaxed);
+    }
+
+    /// How many endpoints are ejected now.
+    pub(crate) fn ejected(&self) -> usize {
+        self.ejected.load(Relaxed)
+    }
+
+    /// Whether so few endpoints are well that ejection is ignored.
+    pub(crate) fn panicking(&self) -> bool {
+        let endpoints = self.endpoints.load(Relaxed);
+        let unwell = self.ejected() + self.critical.load(Relaxed);
+        let well = endpoints.saturating_sub(unwell);
+        well * 100 < endpoints * usize::from(self.panic_percent)
+    }
+
+    /// The time at which a call begins, where something needs to know how long it took.
+    pub(crate) fn start(&self) -> Option<Instant> {
+        let asked = self.ejection.as_ref().is_some_and(|rules| rules.abandoned_after().is_some());
+        asked.then(|| self.clock.now())
+    }
+
+    pub(crate) fn success(&self, node: &Node) {
+        let consecutive = &node.state().consecutive;
+        // Looked at first, so that endpoints that are well are not written to.
+        if consecutive.load(Relaxed) != 0 {
+            consecutive.store(0, Relaxed);
+        }
+    }
+
+    pub(crate) fn failure(&self, node: &Node) {
+        let Some(rules) = &self.ejection else { return };
+        let consecutive = node.state().consecutive.fetch_add(1, Relaxed).saturating_add(1);
+        if consecutive >= rules.consecutive_failures() {
+            self.eject(node.state(), rules, self.clock.now());
+        }
+    }
+
+    pub(crate) fn abandoned(&self, node: &Node, started: Option<Instant>) {
+        let after = self.ejection.as_ref().and_then(Ejection::abandoned_after);
+        if let (Some(after), Some(started)) = (after, started)
+            && self.clock.now().saturating_since(started) >= after
+        {
+            self.failure(node);
+        }
+    }
+
+    /// The standing of an endpoint, which returns from ejection here when its time has come.
+    pub(crate) fn standing(&self, state: &State) -> Standing {
+        // Acquire: pairs with the compare-exchange that wrote the flags, after what they announce.
+        match state.word.load(Acquire) {
+            0 => Standing::In(1.0),
+            word => self.standing_of(state, word, self.clock.now()),
+        }
+    }
+
+    #[cold]
+    fn standing_of(&self, state: &State, word: u64, now: Instant) -> Standing {
+        let mut word = word;
+        if word >> FLAGS != 0 {
+            if word >> FLAGS > now.as_nanos() {
+                return Standing::Ejected;
+            }
+            match self.bring_back(state, word, now) {
+                Some(back) => word = back,
+                // Another pick was first, or it was ejected again: the next pick will know.
+                None => return Standing::Ejected,
+            }
+        }
+        if word & BROKEN != 0 {
+            return Standing::Broken;
+        }
+        match (&self.slow_start, word & WARMING) {
+            (Some(slow_start), WARMING) => {
+                let since = Instant::from_nanos(state.warming_since.load(Relaxed));
+                let share = slow_start.share(now.saturating_since(since));
+                if share >= 1.0 {
+                    let warm = word & !WARMING;
+                    let _ = state.word.compare_exchange(word, warm, AcqRel, Relaxed);
+                }
+                Standing::In(share)
+            }
+            _ => Standing::In(1.0),
+        }
+    }
+
+    /// The share of its weight that an endpoint has, without bringing it back.
+    pub(crate) fn share(&self, state: &State, now: Instant) -> f64 {
+        let word = state.word.load(Acquire);
+        if word & BROKEN != 0 || word >> FLAGS > now.as_nanos() {
+            return 0.0;
+        }
+        match (&self.slow_start, word & WARMING) {
+            (Some(slow_start), WARMING) => {
+                let since = Instant::from_nanos(state.warming_since.load(Relaxed));
+                slow_start.share(now.saturating_since(since))
+            }
+            _ => 1.0,
+        }
+    }
+
+    /// Ends the ejection in `word`, if nobody else has.
+    fn bring_back(&self, state: &State, word: u64, now: Instant) -> Option<u64> {
+        // Before the word, which announces them.
+        state.consecutive.store(0, Relaxed);
+        state.returned_at.store(now.as_nanos(), Relaxed);
+        let mut back = word & ((1 << FLAGS) - 1);
+        if self.slow_start.is_some() {
+            state.warming_since.store(now.as_nanos(), Relaxed);
+            back |= WARMING;
+        }
+        // Release: pairs with the Acquire in `standing`.
+        state.word.compare_exchange(word, back, AcqRel, Relaxed).ok()?;
+        self.ejected.fetch_sub(1, Relaxed);
+        Some(back)
+    }
+
+    /// Takes an endpoint out, unless too many are out already.
+    fn eject(&self, state: &State, rules: &Ejection, now: Instant) {
+        let mut word = state.word.load(Acquire);
+        if word >> FLAGS != 0 || word & REMOVED != 0 || !self.reserve(rules) {
+            return;
+        }
+        let returned = Instant::from_nanos(state.returned_at.load(Relaxed));
+        let level = rules.level(state.level.load(Relaxed), now.saturating_since(returned));
+        let until = now.saturating_add(rules.time(level)).as_nanos().clamp(1, LATEST);
+        loop {
+            let out = word & !WARMING | until << FLAGS;
+            match state.word.compare_exchange_weak(word, out, AcqRel, Acquire) {
+                Ok(_) => break,
+                Err(other) if other >> FLAGS != 0 || other & REMOVED != 0 => {
+                    self.ejected.fetch_sub(1, Relaxed);
+                    return;
+                }
+                Err(other) => word = other,
+            }
+        }
+        state.level.store(level.saturating_add(1), Relaxed);
+        state.ejections.fetch_add(1, Relaxed);
+    }
+
+    /// Counts one more ejected endpoint, if that many may be.
+    fn reserve(&self, rules: &Ejection) -> bool {
+        let endpoints = self.endpoints.load(Relaxed);
+        let allowed = rules.allowed(endpoints);
+        self.ejected.fetch_update(Relaxed, Relaxed, |n| (n < allowed).then_some(n + 1)).is_ok()
+    }
+
+    /// A new endpoint begins slowly.
+    pub(crate) fn warm(&self, state: &State) {
+        if self.slow_start.is_some() {
+            state.warming_since.store(self.clock.now().as_nanos(), Relaxed);
+            state.word.fetch_or(WARMING, AcqRel);
+        }
+    }
+
+    /// Another process answers under this id, or the registry took it back: a clean slate.
+    pub(crate) fn reset(&self, state: &State) {
+        state.consecutive.store(0, Relaxed);
+        state.level.store(0, Relaxed);
+        self.release(state.word.swap(0, AcqRel));
+    }
+
+    /// The endpoint is no longer among those that may be picked.
+    pub(crate) fn remove(&self, state: &State) {
+        self.release(state.word.swap(REMOVED, AcqRel));
+    }
+
+    fn release(&self, word: u64) {
+        if word >> FLAGS != 0 {
+            self.ejected.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Ends an ejection by hand; `false` when there was none.
+    pub(crate) fn uneject(&self, state: &State) -> bool {
+        let word = state.word.load(Acquire);
+        word >> FLAGS != 0 && self.bring_back(state, word, self.clock.now()).is_some()
+    }
+}
+
+impl State {
+    /// The endpoint's service could not be made.
+    pub(crate) fn set_broken(&self) {
+        self.word.fetch_or(BROKEN, AcqRel);
+    }
+
+    /// The endpoint's service is there.
+    #[inline]
+    pub(crate) fn mend(&self) {
+        if self.word.load(Relaxed) & BROKEN != 0 {
+            self.word.fetch_and(!BROKEN, AcqRel);
+        }
+    }
+
+    /// How long the ejection still lasts, if there is one.
+    pub(crate) fn ejected_for(&self, now: Instant) -> Option<Duration> {
+        let until = Instant::from_nanos(self.word.load(Acquire) >> FLAGS);
+        (until > now).then(|| until.saturating_since(now))
+    }
+
+    pub(crate) fn ejections(&self) -> u64 {
+        self.ejections.load(Relaxed)
+    }
+}

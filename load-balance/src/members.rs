@@ -1,0 +1,174 @@
+//! One snapshot of the endpoints, as a pick sees it.
+
+use std::{any::Any, sync::Arc};
+
+use seawall_core::{Endpoint, Health as Registered};
+
+use crate::{health::Health, link::Link, node::Node, pick::Table, set::Batch};
+
+/// The endpoints of a balancer at one moment. Each list is ordered by id.
+pub(crate) struct Members<S> {
+    /// Those that may be picked.
+    pub(crate) entries: Vec<Entry<S>>,
+    /// Those of weight 0 and those in maintenance: no new calls.
+    pub(crate) drained: Vec<Entry<S>>,
+    pub(crate) table: Table,
+}
+
+pub(crate) struct Entry<S> {
+    pub(crate) node: Arc<Node>,
+    pub(crate) link: Arc<Link<S>>,
+    pub(crate) weight: u16,
+    /// Its registry says that it does not work: used only when there is nothing better.
+    pub(crate) critical: bool,
+}
+
+impl<S> Clone for Entry<S> {
+    fn clone(&self) -> Self {
+        Self { node: self.node.clone(), link: self.link.clone(), ..*self }
+    }
+}
+
+/// What left with a change, to be dropped outside of any lock.
+pub(crate) type Retired = Vec<Arc<dyn Any + Send + Sync>>;
+
+impl<S: Clone + Send + Sync + 'static> Members<S> {
+    pub(crate) fn empty() -> Self {
+        Self { entries: Vec::new(), drained: Vec::new(), table: Table::new([].iter()) }
+    }
+
+    /// The snapshot after `batch`.
+    pub(crate) fn after(&self, batch: &Batch, health: &Arc<Health>) -> (Self, Retired) {
+        let mut retired = Retired::new();
+        let mut touched = Vec::with_capacity(batch.len());
+        let mut drained_touched = Vec::new();
+        // In a set without anybody to take the calls, nobody begins slowly.
+        let first = self.entries.is_empty();
+        for (id, new) in batch {
+            let drained = find(&self.drained, id);
+            let before = match drained {
+                Some(at) => Some(&self.drained[at]),
+                None => find(&self.entries, id).map(|at| &self.entries[at]),
+            };
+            let Some(endpoint) = new else {
+                if let Some(entry) = before {
+                    health.remove(entry.node.state());
+                    retired.extend(entry.link.retire().map(|service| service as _));
+                }
+                continue;
+            };
+            let was_live = before.is_some() && drained.is_none();
+            let entry = match before {
+                Some(entry) => entry.changed(endpoint, health, &mut retired),
+                None => Entry::new(endpoint, health),
+            };
+            if is_drained(endpoint) {
+                // What is drained is no part of the numbers that rule ejection.
+                health.remove(entry.node.state());
+                drained_touched.push(entry);
+            } else {
+                if !was_live {
+                    health.reset(entry.node.state());
+                    if !first {
+                        health.warm(entry.node.state());
+                    }
+                }
+                touched.push(entry);
+            }
+        }
+        let entries = merged(&self.entries, batch, touched);
+        let drained = merged(&self.drained, batch, drained_touched);
+        health.set_endpoints(entries.len(), entries.iter().filter(|e| e.critical).count());
+        let table = Table::new(entries.iter().map(|entry| &entry.weight));
+        (Self { entries, drained, table }, retired)
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Entry<S> {
+    fn new(endpoint: &Arc<Endpoint>, health: &Arc<Health>) -> Self {
+        Self {
+            node: Arc::new(Node::new(endpoint.clone(), health.clone())),
+            link: Arc::new(Link::new()),
+            weight: endpoint.weight(),
+            critical: endpoint.health() == Registered::Critical,
+        }
+    }
+
+    /// The same endpoint with other data: what was learned stays, and so does the connection unless
+    /// the address changed.
+    fn changed(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        health: &Arc<Health>,
+        retired: &mut Retired,
+    ) -> Self {
+        let moved = self.node.endpoint().address() != endpoint.address();
+        self.node.update(endpoint.clone());
+        let link = if moved {
+            // Another process, most likely: the failures of the old one are not its own.
+            health.reset(self.node.state());
+            retired.extend(self.link.retire().map(|service| service as _));
+            Arc::new(Link::new())
+        } else {
+            self.link.clone()
+        };
+        Self {
+            node: self.node.clone(),
+            link,
+            weight: endpoint.weight(),
+            critical: endpoint.health() == Registered::Critical,
+        }
+    }
+}
+
+fn is_drained(endpoint: &Endpoint) -> bool {
+    endpoint.weight() == 0 || endpoint.health() == Registered::Maintenance
+}
+
+fn find<S>(entries: &[Entry<S>], id: &seawall_core::EndpointId) -> Option<usize> {
+    entries.binary_search_by(|entry| entry.node.id().cmp(id)).ok()
+}
+
+/// `old` without what `batch` names, and with `new`; all three are ordered by id.
+fn merged<S>(old: &[Entry<S>], batch: &Batch, new: Vec<Entry<S>>) -> Vec<Entry<S>> {
+    let mut all = Vec::with_capacity(old.len() + new.len());
+    let mut new = new.into_iter().peekable();
+    let mut rest = old;
+    for id in batch.keys() {
+        let at = ahead(rest, |entry| entry.node.id() < id);
+        all.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        if rest.first().is_some_and(|entry| entry.node.id() == id) {
+            rest = &rest[1..];
+        }
+        all.extend(new.next_if(|entry| entry.node.id() == id));
+    }
+    all.extend_from_slice(rest);
+    all
+}
+
+/// How many entries at the start are `before`, found in steps that double: few comparisons when
+/// that many are few, as in a batch that names every endpoint, and when they are many.
+fn ahead<T>(entries: &[T], before: impl Fn(&T) -> bool) -> usize {
+    let mut step = 1;
+    while step <= entries.len() && before(&entries[step - 1]) {
+        step *= 2;
+    }
+    let (low, high) = (step / 2, step.min(entries.len()));
+    low + entries[low..high].partition_point(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_in_doubling_steps_finds_every_place() {
+        for len in 0..40 {
+            let numbers: Vec<_> = (0..len).collect();
+            for place in 0..=len {
+                assert_eq!(ahead(&numbers, |number| *number < place), place, "of {len}");
+            }
+        }
+    }
+}

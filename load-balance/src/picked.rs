@@ -1,0 +1,88 @@
+//! The right to call one endpoint.
+
+use std::{fmt, sync::Arc};
+
+use seawall_core::{Endpoint, EndpointId, Guard, Instant, Outcome};
+
+use crate::node::Node;
+
+/// An endpoint that was picked, and the call in flight to it.
+///
+/// Tell it the outcome with [`finish`](Guard::finish) when the call has ended; until then the call
+/// counts as in flight. It stays valid when the endpoint leaves the set.
+///
+/// # Cancel safety
+///
+/// Dropping it ends the call: as abandoned, which says nothing about the endpoint unless the
+/// configuration of ejection does.
+///
+/// # Cost
+///
+/// Two counters and one reference count; no allocation, no lock.
+#[must_use = "dropping it ends the call"]
+pub struct Picked {
+    /// Taken by whoever tells the node, so that it is told once.
+    node: Option<Arc<Node>>,
+    /// Measured only where something reads it.
+    started: Option<Instant>,
+    answered: bool,
+}
+
+impl Picked {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        node.begin();
+        let started = node.health().start();
+        Self { node: Some(node), started, answered: false }
+    }
+
+    /// The endpoint, as the set has it now.
+    pub fn endpoint(&self) -> Arc<Endpoint> {
+        self.node().endpoint()
+    }
+
+    /// The endpoint's id.
+    pub fn id(&self) -> &EndpointId {
+        self.node().id()
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        self.node.as_ref().expect("only the end of the call takes the node")
+    }
+
+    /// Gives the endpoint back: the call goes elsewhere, and nothing was sent.
+    pub(crate) fn unsent(mut self) {
+        if let Some(node) = self.node.take() {
+            node.end_unsent();
+        }
+    }
+
+    fn end(&mut self, outcome: Option<Outcome>) {
+        if let Some(node) = self.node.take() {
+            // An answer that was merely not read to its end says nothing of slowness.
+            let started = if self.answered { None } else { self.started };
+            node.end(outcome, started);
+        }
+    }
+}
+
+impl Guard for Picked {
+    fn answered(&mut self) {
+        self.answered = true;
+    }
+
+    fn finish(mut self, outcome: Outcome) {
+        self.end(Some(outcome));
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+impl fmt::Debug for Picked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Picked").field("endpoint", self.id()).finish_non_exhaustive()
+    }
+}

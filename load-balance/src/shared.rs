@@ -1,0 +1,335 @@
+//! What all clones of a balancer share, and how one of its endpoints is picked.
+
+use std::{
+    ops::Deref,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use fastrand::Rng;
+use seawall_core::{Clock, Reason, Rejection, Retry};
+
+use crate::{
+    Config, EndpointSet, Picked,
+    elsewhere::Elsewhere,
+    health::{Health, Standing},
+    link::{Make, NoService},
+    members::{Entry, Members, Retired},
+    node::Node,
+    pick::{Candidates, power_of_two},
+    set::{Batch, Watcher},
+    sync::{
+        AtomicU64, Mutex,
+        Ordering::{Acquire, Relaxed, Release},
+        lock,
+    },
+    wait::Waiting,
+};
+
+/// The golden ratio in 64 bits: the seeds that it steps through do not repeat.
+const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+pub(crate) struct Shared<S> {
+    current: Current<S>,
+    /// Snapshots that a clone may still hold. The last reference is dropped here, at a change, and
+    /// not by the request that happens to look away from it.
+    history: Mutex<Vec<Arc<Members<S>>>>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) set: EndpointSet,
+    make: Box<Make<S>>,
+    admits: Option<fn(&S) -> bool>,
+    pub(crate) wait: Duration,
+    pub(crate) max_picks: u8,
+    name: Option<Arc<str>>,
+    seeds: AtomicU64,
+}
+
+/// Read by every pick and written by changes alone, so away from what every call writes.
+#[repr(align(128))]
+struct Current<S> {
+    members: ArcSwap<Members<S>>,
+    /// Counts the snapshots. `arc_swap::Cache` would do without, but wants a reference count of its
+    /// own to the swap, which every clone of a balancer would pay for.
+    version: AtomicU64,
+}
+
+/// A snapshot that one clone has at hand.
+pub(crate) struct Cached<S> {
+    members: Arc<Members<S>>,
+    version: u64,
+}
+
+impl<S> Clone for Cached<S> {
+    fn clone(&self) -> Self {
+        Self { members: self.members.clone(), version: self.version }
+    }
+}
+
+impl<S> Deref for Cached<S> {
+    type Target = Members<S>;
+
+    fn deref(&self) -> &Members<S> {
+        &self.members
+    }
+}
+
+/// Why nothing was picked.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Nothing {
+    /// There is no endpoint.
+    Empty,
+    /// None that is left can be called.
+    Unfit,
+    /// The snapshot is older than the set.
+    Stale,
+}
+
+impl<S: Clone + Send + Sync + 'static> Shared<S> {
+    pub(crate) fn new(
+        set: EndpointSet,
+        config: Config,
+        make: Box<Make<S>>,
+        admits: Option<fn(&S) -> bool>,
+    ) -> Arc<Self> {
+        let Config {
+            name,
+            wait_for_endpoints,
+            max_picks,
+            ejection,
+            slow_start,
+            panic_percent,
+            clock,
+            seed,
+        } = config;
+        let shared = Arc::new(Self {
+            current: Current {
+                members: ArcSwap::from_pointee(Members::empty()),
+                version: AtomicU64::new(0),
+            },
+            history: Mutex::default(),
+            health: Arc::new(Health::new(clock, ejection, slow_start, panic_percent)),
+            waiting: Arc::default(),
+            set: set.clone(),
+            make,
+            admits,
+            wait: wait_for_endpoints,
+            max_picks,
+            name,
+            seeds: AtomicU64::new(seed.unwrap_or_else(|| fastrand::u64(..))),
+        });
+        let weak: Weak<Self> = Arc::downgrade(&shared);
+        set.watch(weak);
+        shared
+    }
+
+    pub(crate) fn rng(&self) -> Rng {
+        // Relaxed: only has to differ from the other seeds.
+        Rng::with_seed(self.seeds.fetch_add(SEED_STEP, Relaxed))
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.health.clock
+    }
+
+    pub(crate) fn load(&self) -> Cached<S> {
+        // Acquire: pairs with the Release in `changed`. The version is read first: the snapshot may
+        // then be newer than it says, which the next look corrects, but never older.
+        let version = self.current.version.load(Acquire);
+        Cached { members: self.current.members.load_full(), version }
+    }
+
+    #[inline]
+    pub(crate) fn refresh(&self, cached: &mut Cached<S>) {
+        // Relaxed: whoever sees another number loads the snapshot with its own ordering.
+        if self.current.version.load(Relaxed) != cached.version {
+            *cached = self.load();
+        }
+    }
+
+    pub(crate) fn has_endpoints(&self) -> bool {
+        !self.current.members.load().entries.is_empty()
+    }
+
+    /// The refusal of a call for which there is no endpoint.
+    pub(crate) fn refusal(&self, retry: Retry) -> Rejection {
+        let refusal = Rejection::new(Reason::NoEndpoint).retry(retry);
+        match &self.name {
+            Some(name) => refusal.by(name.clone()),
+            None => refusal,
+        }
+    }
+
+    /// Picks an endpoint and takes a clone of its service.
+    #[inline]
+    pub(crate) fn pick(
+        &self,
+        members: &Members<S>,
+        rng: &mut Rng,
+        mut elsewhere: Elsewhere<'_>,
+    ) -> Result<(Picked, S), Nothing> {
+        loop {
+            let entry = self.choose(members, rng, &mut elsewhere)?;
+            let node = &entry.node;
+            match entry.link.service(&*self.make, || node.endpoint(), self.clock()) {
+                Ok(service) => {
+                    node.state().mend();
+                    if let Some(tried) = elsewhere.tried {
+                        tried.add(node.id());
+                    }
+                    return Ok((Picked::new(node.clone()), service));
+                }
+                Err(NoService::Retired) => return Err(Nothing::Stale),
+                Err(NoService::Failed) => {
+                    node.failed_to_make();
+                    if elsewhere.left.is_full() {
+                        return Err(Nothing::Unfit);
+                    }
+                    elsewhere.left.add(node);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn choose<'a>(
+        &self,
+        members: &'a Members<S>,
+        rng: &mut Rng,
+        elsewhere: &mut Elsewhere<'_>,
+    ) -> Result<&'a Entry<S>, Nothing> {
+        if members.entries.is_empty() {
+            return Err(Nothing::Empty);
+        }
+        let mut view =
+            View { shared: self, members, rng, elsewhere, relaxed: 0, refused: 0, panicking: None };
+        loop {
+            if let Some(at) = power_of_two(&mut view) {
+                return Ok(&members.entries[at]);
+            }
+            view.relax().ok_or(Nothing::Unfit)?;
+        }
+    }
+
+    pub(crate) fn admits(&self, entry: &Entry<S>) -> bool {
+        self.admits.is_none_or(|admits| entry.link.admits(admits))
+    }
+
+    /// The service of `node` has failed for good.
+    pub(crate) fn discard(&self, node: &Node) {
+        let members = self.current.members.load();
+        let found = members.entries.iter().find(|entry| std::ptr::eq(&*entry.node, node));
+        if let Some(entry) = found {
+            entry.link.discard();
+        }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Watcher for Shared<S> {
+    fn changed(&self, batch: &Batch) -> Retired {
+        let old = self.current.members.load_full();
+        let (new, mut retired) = old.after(batch, &self.health);
+        self.current.members.store(Arc::new(new));
+        // Release: pairs with the Acquire in `load`, which then sees the snapshot stored above.
+        self.current.version.fetch_add(1, Release);
+        let mut history = lock(&self.history);
+        history.push(old);
+        // Nobody can take a new reference to a snapshot that is no longer current.
+        for old in history.extract_if(.., |old| Arc::strong_count(old) == 1) {
+            retired.push(old);
+        }
+        drop(history);
+        self.waiting.wake();
+        retired
+    }
+}
+
+/// Reasons to leave an endpoint out, which are given up one after the other when nothing is left.
+const SLOW_START: u8 = 1;
+const TRIED: u8 = 2;
+const UNFIT: u8 = 4;
+
+struct View<'a, 'b, S> {
+    shared: &'a Shared<S>,
+    members: &'a Members<S>,
+    rng: &'a mut Rng,
+    elsewhere: &'a Elsewhere<'b>,
+    relaxed: u8,
+    refused: u8,
+    panicking: Option<bool>,
+}
+
+impl<S> View<'_, '_, S> {
+    /// Gives up the next reason that has left an endpoint out, if there is one.
+    fn relax(&mut self) -> Option<()> {
+        let reasons = [SLOW_START, TRIED, UNFIT];
+        let next = reasons.into_iter().find(|reason| self.refused & !self.relaxed & reason != 0)?;
+        self.relaxed |= next;
+        Some(())
+    }
+
+    fn refuse(&mut self, reason: u8) -> bool {
+        self.refused |= reason;
+        self.relaxed & reason == 0
+    }
+
+    fn panicking(&mut self) -> bool {
+        *self.panicking.get_or_insert_with(|| self.shared.health.panicking())
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Candidates for View<'_, '_, S> {
+    fn len(&self) -> usize {
+        self.members.entries.len()
+    }
+
+    #[inline]
+    fn draw(&mut self) -> usize {
+        self.members.table.draw(self.members.entries.len(), self.rng)
+    }
+
+    fn rng(&mut self) -> &mut Rng {
+        self.rng
+    }
+
+    #[inline]
+    fn share(&mut self, at: usize) -> Option<f64> {
+        let entry = &self.members.entries[at];
+        let node = &*entry.node;
+        if self.elsewhere.left.holds(node) {
+            return None;
+        }
+        if self.elsewhere.tried.is_some_and(|tried| tried.contains(node.id())) && self.refuse(TRIED)
+        {
+            return None;
+        }
+        let mut fit = !entry.critical;
+        let mut share = 1.0;
+        match self.shared.health.standing(node.state()) {
+            Standing::In(part) => share = part,
+            Standing::Ejected => fit = false,
+            Standing::Broken => {
+                if !entry.link.may_retry(self.shared.clock().now()) {
+                    return None;
+                }
+            }
+        }
+        if !fit && !self.panicking() && self.refuse(UNFIT) {
+            return None;
+        }
+        if !self.shared.admits(entry) && self.refuse(UNFIT) {
+            return None;
+        }
+        if share < 1.0 && self.rng.f64() >= share && self.refuse(SLOW_START) {
+            return None;
+        }
+        Some(share)
+    }
+
+    #[inline]
+    fn load(&self, at: usize, share: f64) -> f64 {
+        let entry = &self.members.entries[at];
+        entry.node.in_flight() as f64 / (f64::from(entry.weight) * share)
+    }
+}

@@ -1,0 +1,83 @@
+//! A pick and its guard allocate nothing, and neither does a call that is sent once.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::{
+    future::{Ready, ready},
+    hint::black_box,
+    task::{Context, Poll},
+};
+
+use common::{endpoint, endpoints};
+use seawall_core::{Endpoint, Guard, Outcome};
+use seawall_load_balance::{Balancer, Config, Ejection, EndpointSet, Picker, SlowStart};
+use seawall_test_support::{CountingAllocator, allocations};
+use tower::Service;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
+
+fn picks(picker: &mut Picker) {
+    for _ in 0..10_000 {
+        picker.pick().unwrap().finish(Outcome::Success);
+        drop(black_box(picker.pick().unwrap()));
+        drop(black_box(picker.clone()));
+    }
+}
+
+#[test]
+fn a_pick_its_guard_and_a_clone_allocate_nothing() {
+    let weighted: EndpointSet =
+        (0..1000).map(|n| endpoint(&n.to_string()).with_weight(n % 7)).collect();
+    let ejection = Ejection::new().with_abandoned_after(std::time::Duration::from_secs(1));
+    let slow_start = SlowStart::new(std::time::Duration::from_secs(60));
+    let watchful = Config::builder().ejection(ejection).slow_start(slow_start).build().unwrap();
+    for mut picker in [
+        Picker::new(endpoints(1)),
+        Picker::new(endpoints(1000)),
+        Picker::new(weighted.clone()),
+        Picker::with_config(weighted, watchful),
+    ] {
+        // Makes every service, and what a thread needs once.
+        picks(&mut picker);
+        assert_eq!(allocations(|| picks(&mut picker)), 0);
+    }
+}
+
+#[derive(Clone)]
+struct Echo;
+
+impl Service<u64> for Echo {
+    type Response = u64;
+    type Error = std::io::Error;
+    type Future = Ready<Result<u64, std::io::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        ready(Ok(request))
+    }
+}
+
+#[test]
+fn a_call_that_is_sent_once_allocates_nothing() {
+    let mut balancer =
+        Balancer::builder(endpoints(10), |_: &Endpoint| Ok::<_, std::io::Error>(Echo))
+            .build()
+            .unwrap();
+    let waker = futures::task::noop_waker();
+    let mut calls = || {
+        for request in 0..1000 {
+            let mut call = std::pin::pin!(balancer.call(request));
+            match call.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(Ok(response)) => assert_eq!(response, request),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    calls();
+    assert_eq!(allocations(calls), 0);
+}
