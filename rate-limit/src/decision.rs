@@ -22,12 +22,22 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    fn remaining(&self) -> u32 {
+    pub(crate) fn remaining(&self) -> u32 {
         u32::try_from(self.room / self.unit).unwrap_or(u32::MAX).min(self.limit)
     }
 
-    fn reset_after(&self) -> Duration {
+    pub(crate) fn reset_after(&self) -> Duration {
         Duration::from_nanos(self.reset_nanos)
+    }
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Standing")
+            .field("limit", &self.limit)
+            .field("remaining", &self.remaining())
+            .field("reset_after", &self.reset_after())
+            .finish()
     }
 }
 
@@ -56,15 +66,16 @@ impl Allowed {
     pub fn reset_after(&self) -> Duration {
         self.standing.reset_after()
     }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
+    }
 }
 
 impl fmt::Debug for Allowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Allowed")
-            .field("limit", &self.limit())
-            .field("remaining", &self.remaining())
-            .field("reset_after", &self.reset_after())
-            .finish()
+        f.debug_tuple("Allowed").field(&self.standing).finish()
     }
 }
 
@@ -143,10 +154,8 @@ impl fmt::Display for Rejected {
 impl fmt::Debug for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rejected")
-            .field("limit", &self.limit())
-            .field("remaining", &self.remaining())
-            .field("reset_after", &self.reset_after())
             .field("retry_after", &self.retry_after())
+            .field("standing", &self.standing)
             .finish()
     }
 }

@@ -28,6 +28,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `http` | [`server::ServerLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/server/): axum, tonic and other servers answer 429 or RESOURCE_EXHAUSTED |
 //! | `tonic` | [`tonic::ChannelLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/tonic/) for a tonic channel |
 //! | `reqwest` | [`reqwest::RateLimitMiddleware`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/reqwest/) for `reqwest-middleware` |
 //! | `full` | all of these |
@@ -51,6 +52,10 @@ mod reservation;
 mod service;
 mod sync;
 mod wait;
+
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod server;
 
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]

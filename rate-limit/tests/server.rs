@@ -1,0 +1,166 @@
+//! Servers answer for themselves when the limit is reached.
+
+#![cfg(feature = "http")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::convert::Infallible;
+
+use axum::{Router, body::Body, routing::get};
+use http::{Request, Response, StatusCode, header};
+use seawall_rate_limit::{
+    Clock, Quota, RateLimiter,
+    server::{Headers, ServerLayer},
+};
+use seawall_test_support::{Probe, Reply};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+fn limiter() -> RateLimiter {
+    let (clock, _hand) = Clock::manual();
+    RateLimiter::new(Quota::per_minute(100).burst(2)).unwrap().with_clock(clock)
+}
+
+fn hello(layer: ServerLayer) -> Router {
+    Router::new().route("/", get(|| async { "hello" })).layer(layer)
+}
+
+async fn ask(app: &Router) -> Response<Body> {
+    app.clone().oneshot(Request::new(Body::empty())).await.unwrap()
+}
+
+fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn every_response_tells_the_policy_and_what_is_left_of_it() {
+    let app = hello(ServerLayer::new(limiter()));
+    let response = ask(&app).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header(&response, "ratelimit-policy"), Some("\"default\";q=2;w=2"));
+    assert_eq!(header(&response, "ratelimit"), Some("\"default\";r=1;t=1"));
+    assert_eq!(header(&response, "retry-after"), None);
+    ask(&app).await;
+
+    let response = ask(&app).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(header(&response, "ratelimit"), Some("\"default\";r=0;t=2"));
+    assert_eq!(header(&response, "retry-after"), Some("1"), "0.6 s, rounded up");
+}
+
+#[tokio::test]
+async fn older_headers_by_choice() {
+    let app = hello(ServerLayer::new(limiter()).headers(Headers::Legacy));
+    let response = ask(&app).await;
+    assert_eq!(header(&response, "x-ratelimit-limit"), Some("2"));
+    assert_eq!(header(&response, "x-ratelimit-remaining"), Some("1"));
+    assert_eq!(header(&response, "x-ratelimit-reset"), Some("1"));
+    assert_eq!(header(&response, "ratelimit"), None);
+
+    let app = hello(ServerLayer::new(limiter()).headers(Headers::Separate));
+    assert_eq!(header(&ask(&app).await, "ratelimit-remaining"), Some("1"));
+
+    let app = hello(ServerLayer::new(limiter()).headers(Headers::Nothing));
+    assert_eq!(
+        ask(&app).await.headers().keys().filter(|n| n.as_str().contains("limit")).count(),
+        0
+    );
+    ask(&app).await;
+    assert_eq!(header(&ask(&app).await, "retry-after"), Some("1"), "a refusal has it in any case");
+}
+
+#[tokio::test]
+async fn routes_and_clones_share_the_limit() {
+    let layer = ServerLayer::new(limiter().named("api"));
+    let app = Router::new()
+        .route("/", get(|| async { "one" }))
+        .route("/two", get(|| async { "two" }))
+        .layer(layer);
+    ask(&app).await;
+    let two = Request::get("/two").body(Body::empty()).unwrap();
+    assert_eq!(app.clone().oneshot(two).await.unwrap().status(), StatusCode::OK);
+    let response = ask(&app).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(header(&response, "ratelimit"), Some("\"api\";r=0;t=2"));
+}
+
+#[tokio::test]
+async fn a_grpc_call_is_refused_in_its_own_terms() {
+    let inner = service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(String::from("from the service")))
+    });
+    let mut service = ServerLayer::new(limiter()).layer(inner);
+    let request = |content_type: &str| {
+        Request::builder().header(header::CONTENT_TYPE, content_type).body(()).unwrap()
+    };
+    for _ in 0..2 {
+        let response = service.ready().await.unwrap().call(request("application/grpc"));
+        assert_eq!(response.await.unwrap().body(), "from the service");
+    }
+    for content_type in ["application/grpc", "application/grpc+proto", "application/grpc-web"] {
+        let response = service.ready().await.unwrap().call(request(content_type)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], content_type);
+        assert_eq!(response.headers()["grpc-status"], "8");
+        assert_eq!(response.headers()["grpc-retry-pushback-ms"], "600");
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert!(response.body().is_empty());
+    }
+    let response = service.ready().await.unwrap().call(request("application/json")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_refusal_gives_back_what_the_service_inside_held_ready() {
+    let probe =
+        Probe::<Request<()>, Response<()>, Infallible>::new(|_| Reply::ok(Response::new(())));
+    let handle = probe.handle();
+    let limiter = limiter();
+    let _ = limiter.check_n(2);
+    let mut service = ServerLayer::new(limiter).layer(probe.capacity(1));
+    let response = service.ready().await.unwrap().call(Request::new(())).await.unwrap();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!((handle.reserved(), handle.calls()), (0, 0));
+}
+
+#[cfg(feature = "reqwest")]
+#[tokio::test]
+async fn an_axum_server_refuses_on_the_wire() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, hello(ServerLayer::new(limiter()))).await });
+    let client = reqwest::Client::new();
+    for _ in 0..2 {
+        let response = client.get(&url).send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "hello");
+    }
+    let response = client.get(&url).send().await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(response.headers()["ratelimit-policy"], "\"default\";q=2;w=2");
+    assert_eq!(response.text().await.unwrap(), "");
+}
+
+#[cfg(feature = "tonic")]
+#[tokio::test]
+async fn a_tonic_server_refuses_on_the_wire() {
+    use seawall_test_support::{EchoClient, EchoRequest};
+    use tonic::{Code, service::Routes, transport::Server, transport::server::TcpIncoming};
+
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", incoming.local_addr().unwrap());
+    let server = Server::builder()
+        .layer(ServerLayer::new(limiter()))
+        .add_routes(Routes::default())
+        .serve_with_incoming(incoming);
+    tokio::spawn(server);
+
+    let mut client = EchoClient::connect(url).await.unwrap();
+    for _ in 0..2 {
+        let status = client.unary(EchoRequest::default()).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "the server's own answer");
+    }
+    let status = client.unary(EchoRequest::default()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.message(), "rate limit is reached");
+    assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "600");
+}
