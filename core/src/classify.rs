@@ -3,7 +3,7 @@
 //! Two steps, because a response may be less than half of the story: [`Classify`] judges a result
 //! that is complete when the service's future resolves; [`Track`] follows a call to where it really
 //! ends and tells the guard there. [`AtResult`] makes the first into the second; the
-//! [`http`](crate::http) module has one that follows bodies.
+//! `http` module has one that follows bodies.
 
 use std::error::Error as StdError;
 

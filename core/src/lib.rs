@@ -13,7 +13,7 @@
 //! - [`Rejection`], [`Error`]: a refusal of ours, recognisable at any depth.
 //! - [`Endpoint`], [`Change`]: who can be called.
 //! - [`Clock`], [`Instant`]: time that tests can drive.
-//! - [`http`](mod@http), `tonic`, `reqwest`: the same for each transport, behind the feature.
+//! - `http`, `tonic`, `reqwest`: the same for each transport, behind the feature.
 //!
 //! # Examples
 //!

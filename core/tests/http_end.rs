@@ -16,9 +16,10 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, client::conn::http1::SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest::Client;
 use seawall_core::{
+    Track,
     http::{AtBodyEnd, HttpStatus},
     reqwest::{ReplayRequest, wrap_body},
 };
@@ -292,4 +293,45 @@ async fn a_wrapped_response_keeps_its_extensions() {
     assert_eq!(wrapped.extensions().get(), Some(&Mark(7)));
     assert_eq!(wrapped.extensions().len(), count, "nothing is added");
     assert_eq!(wrapped.bytes().await.unwrap(), "other");
+}
+
+#[tokio::test]
+async fn an_http2_stream_that_is_reset_short_of_its_length_is_a_failure() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let head = http::Response::builder().header("content-length", "10").body(()).unwrap();
+            let path = request.uri().path().to_owned();
+            tokio::spawn(async move {
+                let mut body = respond.send_response(head, false).unwrap();
+                body.send_data(Bytes::from_static(b"12345"), false).unwrap();
+                // So that the data leaves before the reset.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                match &*path {
+                    "/full" => body.send_data(Bytes::from_static(b"67890"), true).unwrap(),
+                    "/cancel" => body.send_reset(h2::Reason::CANCEL),
+                    _ => body.send_reset(h2::Reason::NO_ERROR),
+                }
+            });
+        }
+    });
+    let stream = TokioIo::new(tokio::net::TcpStream::connect(address).await.unwrap());
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    // hyper reports only the second of the resets; the first looks like an end.
+    for (path, read, told) in
+        [("full", Some(10), SUCCESS), ("no-error", Some(5), FAILURE), ("cancel", None, FAILURE)]
+    {
+        let request = http::Request::get(format!("http://{address}/{path}"));
+        let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await;
+        let recorder = Recorder::default();
+        let tracked = AtBodyEnd(HttpStatus::new()).track(response, recorder.admit()).unwrap();
+        let body = tracked.into_body().collect().await;
+        assert_eq!(body.ok().map(|body| body.to_bytes().len()), read, "{path}");
+        recorder.assert_told(&[Answered, told]);
+    }
 }

@@ -5,6 +5,7 @@
 //! - tonic stops polling at the trailers frame and never asks for the `None` after it;
 //! - tonic's `Body::new` drops a body at once that is at its end already;
 //! - reqwest and hyper may stop after the last frame of a `Content-Length` body;
+//! - hyper ends an HTTP/2 stream that was reset with NO_ERROR as if it were complete;
 //! - callers drop a body half-way, or never look at it.
 //!
 //! So the guard is told at the first of: trailers, end, error, `is_end_stream()`, drop.
@@ -17,6 +18,7 @@ use std::{
 
 use ::http::HeaderMap;
 use ::http_body::{Body, Frame, SizeHint};
+use bytes::Buf;
 use pin_project_lite::pin_project;
 
 use super::Verdict;
@@ -30,7 +32,7 @@ pub enum BodyEnd<'a> {
     Trailers(&'a HeaderMap),
     /// After the last byte, without trailers.
     Complete,
-    /// In an error, such as a reset connection.
+    /// In an error, such as a reset connection, or short of the length that it promised.
     Error,
     /// Its reader dropped it before it ended.
     Dropped,
@@ -63,6 +65,7 @@ pin_project! {
         #[pin]
         body: B,
         call: Call<G, D>,
+        received: bool,
     }
 }
 
@@ -86,7 +89,7 @@ impl<B: Body, G: Guard, D: ClassifyEnd> TrackedBody<B, G, D> {
                 call
             }
         };
-        Self { body, call }
+        Self { body, call, received: false }
     }
 }
 
@@ -101,10 +104,16 @@ impl<B: Body, G: Guard, D: ClassifyEnd> Body for TrackedBody<B, G, D> {
         let mut this = self.project();
         let mut frame = ready!(this.body.as_mut().poll_frame(cx));
         match &mut frame {
-            None => this.call.end(BodyEnd::Complete),
+            None => {
+                // hyper makes an orderly end of an HTTP/2 stream that was reset with NO_ERROR. A body
+                // of which nothing came may be that of a HEAD: a length, but none of it to come.
+                let short = *this.received && this.body.size_hint().lower() > 0;
+                this.call.end(if short { BodyEnd::Error } else { BodyEnd::Complete });
+            }
             Some(Err(_)) => this.call.end(BodyEnd::Error),
             Some(Ok(frame)) => {
                 this.call.answered();
+                *this.received |= frame.data_ref().is_some_and(Buf::has_remaining);
                 if let Some(trailers) = frame.trailers_mut() {
                     D::sanitize(trailers);
                     this.call.end(BodyEnd::Trailers(trailers));
