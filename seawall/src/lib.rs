@@ -1,1 +1,74 @@
-//! Placeholder.
+//! Make the client to a service survive: discovery, load balancing, circuit breaking, rate limiting,
+//! time-outs and retries behind one builder.
+//!
+//! [`grpc`](fn@grpc) gives a channel for a client that tonic generated, [`http`](fn@http) a reqwest
+//! client. Both do as a [`Policy`](policy::Policy) says, and both have defaults that are safe
+//! without one: every endpoint has a breaker, calls go to the less loaded of two endpoints, and what
+//! never reached a server is sent to another.
+//!
+//! # Examples
+//!
+//! ```
+//! use seawall::{discovery::{Memory, Registrar, Registration}, policy::Policy};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Memory::new(); // or `discovery::Consul`
+//! let here = Registration::builder("orders", "127.0.0.1:50051".parse()?).build()?;
+//! let _lease = registry.register(here).await?;
+//!
+//! let policy = Policy::from_yaml("{ timeout: 2s, retries: { attempts: 3, per_try_timeout: 250ms } }")?;
+//! let orders = seawall::grpc("orders").resolver(registry).policy(policy).build()?;
+//! // let client = OrdersClient::new(orders.clone());
+//! # let _ = orders;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tonic` (default) | [`grpc`](fn@grpc) |
+//! | `reqwest` (default) | [`http`](fn@http) |
+//! | `consul` | `discovery::Consul` |
+//! | `full` | all of these |
+//!
+//! # When not to use this
+//!
+//! Behind a sidecar that retries and breaks already: two layers that retry multiply. For one of the
+//! parts alone, take its own crate.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+mod breakers;
+mod call;
+mod error;
+mod first_frame;
+mod limit;
+mod setup;
+mod snapshot;
+
+#[cfg(feature = "tonic")]
+pub mod grpc;
+#[cfg(feature = "reqwest")]
+pub mod http;
+pub mod policy;
+
+pub use seawall_circuit_breaker as circuit_breaker;
+pub use seawall_core as core;
+pub use seawall_discovery as discovery;
+pub use seawall_load_balance as load_balance;
+pub use seawall_rate_limit as rate_limit;
+
+#[cfg(feature = "tonic")]
+pub use self::grpc::grpc;
+#[cfg(feature = "reqwest")]
+pub use self::http::http;
+pub use error::{BuildError, Error};
+pub use snapshot::{EndpointSnapshot, LimiterSnapshot, Snapshot};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct ReadmeDoctests;

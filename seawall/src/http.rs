@@ -1,0 +1,200 @@
+//! A resilient client for an HTTP service, as a reqwest client and as a tower service.
+
+mod protocol;
+mod resend;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use async_trait::async_trait;
+use reqwest::{Client, Request, Response};
+use reqwest_middleware::{ClientWithMiddleware, Middleware, Next};
+use seawall_circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService};
+use seawall_core::{
+    Endpoint, Error as Layered,
+    http::{AtBodyEnd, HttpStatus},
+    reqwest::middleware_error,
+};
+use seawall_discovery::Resolver;
+use seawall_load_balance::{Balancer, MakeEndpoint, reqwest::MakeClient};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use self::{protocol::Http, resend::ResendAttempt};
+use crate::{BuildError, Error, Snapshot, call::Caller, policy::Policy, setup::Setup};
+
+/// The service of one endpoint: a client behind a breaker.
+type Guarded = CircuitBreakerService<Client, AtBodyEnd<HttpStatus>>;
+type Balanced = Balancer<Guarded, AtBodyEnd<HttpStatus>, ResendAttempt>;
+
+/// Begins a client for the HTTP service of this name: the host in the URLs of its requests, what a
+/// resolver is asked for, and what refusals are signed with.
+pub fn http(service: impl Into<Arc<str>>) -> HttpBuilder {
+    let setup = Setup::new(service.into());
+    let clients = MakeClient::new(setup.service.clone());
+    HttpBuilder { setup, clients }
+}
+
+/// Sets up an [`HttpClient`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct HttpBuilder {
+    setup: Setup,
+    clients: MakeClient,
+}
+
+impl HttpBuilder {
+    /// Calls the servers at these addresses, such as `10.0.0.1:8080`.
+    pub fn endpoints<T: Into<String>>(mut self, addresses: impl IntoIterator<Item = T>) -> Self {
+        self.setup.fixed(addresses);
+        self
+    }
+
+    /// Calls the servers that `resolver` finds, and follows its changes.
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.setup.resolver(resolver);
+        self
+    }
+
+    /// Does as this policy says; the defaults unless set.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.setup.policy = policy;
+        self
+    }
+
+    /// Makes the clients of the endpoints like this: TLS, HTTP version, pools, or another host name
+    /// than that of the service.
+    ///
+    /// A client connects within 1 s unless `clients` sets another time.
+    pub fn clients(mut self, clients: MakeClient) -> Self {
+        self.clients = clients;
+        self
+    }
+
+    /// The client.
+    ///
+    /// # Errors
+    ///
+    /// When the policy or an address is refused, when there is neither a list of addresses nor a
+    /// resolver, or when there is a resolver and no tokio runtime here.
+    pub fn build(self) -> Result<HttpClient, BuildError> {
+        let Self { setup, clients } = self;
+        let (caller, breakers) = (setup.caller()?, setup.breakers()?);
+        let make = move |endpoint: &Endpoint| {
+            let guard = CircuitBreakerLayer::new(breakers.make(endpoint)).http();
+            clients.make(endpoint).map(|client| guard.layer(client))
+        };
+        let balancer = Balancer::builder(setup.endpoints()?, make)
+            .config(setup.balancing())
+            .admits(|guarded: &Guarded| guarded.breaker().would_admit())
+            .track(AtBodyEnd(HttpStatus::new()))
+            .resend(ResendAttempt)
+            .build()?;
+        Ok(HttpClient { service: setup.service, caller, balancer })
+    }
+}
+
+/// An HTTP service that is called as a [`Policy`] says.
+///
+/// URLs name the service as their host: `http://users/7`. Clones are cheap and share endpoints,
+/// breakers and the limit. It is a tower service of `reqwest::Request`s; for the builders of
+/// requests that reqwest's users know, take [`client`](Self::client).
+///
+/// # Cost
+///
+/// One boxed future for each call, a copy of the request for each attempt, and one box for each
+/// layer that follows the response's body.
+///
+/// # Cancel safety
+///
+/// Dropping a call's future, or its response, gives back the breaker's permit and the in-flight
+/// count.
+#[derive(Clone)]
+pub struct HttpClient {
+    service: Arc<str>,
+    caller: Caller,
+    balancer: Balanced,
+}
+
+impl HttpClient {
+    /// A reqwest client that sends everything through this one.
+    ///
+    /// A refusal is found in its errors by `seawall::core::reqwest::rejection`.
+    pub fn client(&self) -> ClientWithMiddleware {
+        // The client at the end of the chain is never reached.
+        reqwest_middleware::ClientBuilder::new(Client::new()).with(self.clone()).build()
+    }
+
+    /// What the client looks like now.
+    pub fn snapshot(&self) -> Snapshot {
+        let services = self.balancer.services().into_iter();
+        let breakers = services.map(|(id, guarded)| (id, guarded.breaker().clone()));
+        let limiter = self.caller.limit.as_ref().map(|limit| limit.snapshot());
+        Snapshot::new(&self.service, self.balancer.snapshot(), breakers, limiter)
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").field("snapshot", &self.snapshot()).finish()
+    }
+}
+
+impl Service<Request> for HttpClient {
+    type Response = Response;
+    type Error = Error<reqwest::Error>;
+    type Future = HttpFuture;
+
+    /// Always ready: what there is to wait for is waited for in the call.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> HttpFuture {
+        let (caller, mut balancer) = (self.caller.clone(), self.balancer.clone());
+        HttpFuture(Box::pin(async move { caller.call(&Http, &mut balancer, request).await }))
+    }
+}
+
+/// The last middleware of a chain: the request goes to an endpoint from here, and not on.
+#[async_trait]
+impl Middleware for HttpClient {
+    async fn handle(
+        &self,
+        request: Request,
+        _extensions: &mut http::Extensions,
+        _next: Next<'_>,
+    ) -> Result<Response, reqwest_middleware::Error> {
+        match self.clone().call(request).await {
+            Ok(response) => Ok(response),
+            Err(Error::Rejected(rejection)) => Err(middleware_error(Layered::Rejected(rejection))),
+            Err(Error::Transport(error)) => Err(error.into()),
+            Err(error) => Err(reqwest_middleware::Error::middleware(error)),
+        }
+    }
+}
+
+/// The future of a call of an [`HttpClient`].
+#[must_use = "futures do nothing unless polled"]
+pub struct HttpFuture(
+    Pin<Box<dyn Future<Output = Result<Response, Error<reqwest::Error>>> + Send>>,
+);
+
+impl Future for HttpFuture {
+    type Output = Result<Response, Error<reqwest::Error>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for HttpFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpFuture")
+    }
+}

@@ -1,0 +1,49 @@
+//! How an attempt goes to another endpoint when its first one cannot be reached.
+
+use std::sync::Arc;
+
+use reqwest::Request;
+use seawall_core::{Error as Layered, Rejection, reqwest::ReplayRequest};
+use seawall_load_balance::{JudgeUnsent, Resend, Tried, Unsent};
+
+use super::protocol::transport_conditions;
+use crate::call::UNSENT;
+
+/// What the balancer takes for one attempt of a call. All attempts share what the call keeps.
+pub(crate) struct Attempt {
+    pub(crate) first: Request,
+    pub(crate) kept: Arc<ReplayRequest>,
+    pub(crate) tried: Tried,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResendAttempt;
+
+impl Resend<Attempt> for ResendAttempt {
+    type Kept = Arc<ReplayRequest>;
+    type Sent = Request;
+
+    fn first(&self, attempt: Attempt) -> (Request, Self::Kept) {
+        (attempt.first, attempt.kept)
+    }
+
+    fn again(&self, kept: &mut Self::Kept) -> Option<Request> {
+        kept.attempt()
+    }
+
+    fn tried(&self, attempt: &Attempt) -> Option<Tried> {
+        Some(attempt.tried.clone())
+    }
+}
+
+impl JudgeUnsent<Layered<reqwest::Error>> for ResendAttempt {
+    fn unsent(&self, error: &Layered<reqwest::Error>) -> Unsent {
+        match error {
+            Layered::Inner(error) if transport_conditions(error) == UNSENT => Unsent::NoConnection,
+            error => match Rejection::find(error) {
+                Some(rejection) => Unsent::Rejected(rejection.retry_after()),
+                None => Unsent::No,
+            },
+        }
+    }
+}

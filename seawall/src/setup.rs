@@ -1,0 +1,97 @@
+//! What the builders of gRPC and HTTP clients have in common.
+
+use std::{fmt, sync::Arc};
+
+use seawall_core::{ConfigError, Endpoint};
+use seawall_discovery::Resolver;
+use seawall_load_balance::{self as load_balance, EndpointSet};
+
+use crate::{BuildError, breakers::Breakers, call::Caller, limit::Limit, policy::Policy};
+
+/// Where the endpoints of a service come from.
+enum Source {
+    Nowhere,
+    Fixed(Vec<String>),
+    Resolver(Arc<dyn Resolver>),
+}
+
+pub(crate) struct Setup {
+    pub(crate) service: Arc<str>,
+    pub(crate) policy: Policy,
+    source: Source,
+}
+
+impl Setup {
+    pub(crate) fn new(service: Arc<str>) -> Self {
+        Self { service, policy: Policy::default(), source: Source::Nowhere }
+    }
+
+    pub(crate) fn fixed<T: Into<String>>(&mut self, addresses: impl IntoIterator<Item = T>) {
+        self.source = Source::Fixed(addresses.into_iter().map(Into::into).collect());
+    }
+
+    pub(crate) fn resolver(&mut self, resolver: impl Resolver) {
+        self.source = Source::Resolver(Arc::new(resolver));
+    }
+
+    /// What makes the calls, after a check of the whole policy.
+    pub(crate) fn caller(&self) -> Result<Caller, ConfigError> {
+        self.policy.check()?;
+        let limit = match &self.policy.rate_limit {
+            None => None,
+            Some(limit) => {
+                let limit = Limit::new(limit, &self.service);
+                Some(Arc::new(limit.map_err(|error| error.within("rate_limit"))?))
+            }
+        };
+        Ok(Caller { policy: Arc::new(self.policy.clone()), limit })
+    }
+
+    pub(crate) fn breakers(&self) -> Result<Breakers, ConfigError> {
+        Breakers::new(&self.policy)
+    }
+
+    pub(crate) fn balancing(&self) -> load_balance::ConfigBuilder {
+        let ejection =
+            self.policy.outlier_detection.map(|detection| match self.policy.abandoned_after() {
+                Some(time) => detection.ejection().with_abandoned_after(time),
+                None => detection.ejection(),
+            });
+        load_balance::Config::builder()
+            .name(self.service.clone())
+            .wait_for_endpoints(self.policy.load_balance.wait_for_endpoints)
+            .ejection(ejection)
+    }
+
+    /// The endpoints, which follow the resolver from here on.
+    pub(crate) fn endpoints(&self) -> Result<EndpointSet, BuildError> {
+        match &self.source {
+            Source::Nowhere => {
+                let want = "a list of addresses or a resolver";
+                Err(ConfigError::new("endpoints", "missing", want).into())
+            }
+            Source::Fixed(addresses) => {
+                let endpoints: Result<Vec<_>, BuildError> = addresses
+                    .iter()
+                    .map(|address| Ok(Endpoint::new(address.as_str(), address.parse()?)))
+                    .collect();
+                Ok(EndpointSet::from_endpoints(endpoints?))
+            }
+            Source::Resolver(resolver) => {
+                if tokio::runtime::Handle::try_current().is_err() {
+                    return Err(BuildError::NoRuntime);
+                }
+                Ok(EndpointSet::from_stream(resolver.watch(&self.service)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("service", &self.service)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}

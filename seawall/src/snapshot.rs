@@ -1,0 +1,84 @@
+//! What a client looks like from outside.
+
+use std::{collections::HashMap, time::Duration};
+
+use seawall_circuit_breaker::{CircuitBreaker, State};
+use seawall_core::{Address, EndpointId};
+use seawall_load_balance::BalancerSnapshot;
+use serde::Serialize;
+
+/// A resilient client at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The service that it calls.
+    pub service: String,
+    /// Its endpoints, ordered by id.
+    pub endpoints: Vec<EndpointSnapshot>,
+    /// Its rate limit, if the policy has one.
+    pub limiter: Option<LimiterSnapshot>,
+}
+
+/// One endpoint of a client at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct EndpointSnapshot {
+    /// What identifies it.
+    pub id: EndpointId,
+    /// Where it listens.
+    pub address: Address,
+    /// Its share of the calls, relative to the others.
+    pub weight: u16,
+    /// Attempts that are under way.
+    pub in_flight: u64,
+    /// Attempts that went to it.
+    pub calls: u64,
+    /// Attempts that failed.
+    pub errors: u64,
+    /// How often the balancer ejected it.
+    pub ejections: u64,
+    /// How long it stays ejected, if it is.
+    pub ejected_for: Option<Duration>,
+    /// The state of its breaker: `closed`, `open` or `half_open`; closed before its first call.
+    pub state: &'static str,
+    /// How long until its breaker lets a probe through, while it is open.
+    pub next_probe_in: Option<Duration>,
+}
+
+impl Snapshot {
+    /// The client as its balancer, its breakers and its limit see it.
+    pub(crate) fn new(
+        service: &str,
+        balancer: BalancerSnapshot,
+        breakers: impl IntoIterator<Item = (EndpointId, CircuitBreaker)>,
+        limiter: Option<LimiterSnapshot>,
+    ) -> Self {
+        let breakers: HashMap<_, _> = breakers.into_iter().collect();
+        let endpoints = balancer.endpoints.into_iter().map(|endpoint| {
+            let breaker = breakers.get(&endpoint.id).map(CircuitBreaker::snapshot);
+            EndpointSnapshot {
+                id: endpoint.id,
+                address: endpoint.address,
+                weight: endpoint.weight,
+                in_flight: endpoint.in_flight,
+                calls: endpoint.calls,
+                errors: endpoint.failures,
+                ejections: endpoint.ejections,
+                ejected_for: endpoint.ejected_for,
+                state: breaker.map_or(State::Closed, |breaker| breaker.state).as_str(),
+                next_probe_in: breaker.and_then(|breaker| breaker.next_probe_in),
+            }
+        });
+        Self { service: service.to_owned(), endpoints: endpoints.collect(), limiter }
+    }
+}
+
+/// A client's rate limit at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LimiterSnapshot {
+    /// Calls that were within the limit.
+    pub allowed: u64,
+    /// Calls that were refused.
+    pub rejected: u64,
+}
