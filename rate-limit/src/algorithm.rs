@@ -1,18 +1,37 @@
 //! How a limiter decides: pure arithmetic on integers, with the time as an argument.
 //!
-//! | algorithm | lets through | remembers | waits |
+//! | algorithm | lets through | remembers | waits in turn |
 //! |---|---|---|---|
 //! | [`TokenBucket`] | the rate on average, a burst after a rest | one word | yes |
+//! | [`SlidingLog`] | the limit in any period, exactly | every call of a period | no |
+//! | [`SlidingCounter`] | about the limit in any period | two counts | no |
+//! | [`FixedWindow`] | the limit in each window of the clock | one count | no |
+//! | [`Several`] | what each of several limits lets through | as they do | no |
+//!
+//! [`RateLimiter::new`](crate::RateLimiter::new) makes a token bucket, which suits most;
+//! [`RateLimiter::of`](crate::RateLimiter::of) takes any of them.
+//!
+//! A leaky bucket as a queue, which lets calls out evenly spaced, is a token bucket with a burst of 1
+//! in a layer that [waits](crate::RateLimitLayer::queue_up_to).
 
+mod fixed_window;
 mod scale;
+mod several;
 mod share;
+mod sliding_counter;
+mod sliding_log;
 mod token_bucket;
+mod window;
 
 use seawall_core::Instant;
 
 use crate::{Allowed, Quota, Rejected};
 
+pub use fixed_window::{FixedWindow, FixedWindowState};
+pub use several::Several;
 pub use share::Share;
+pub use sliding_counter::{SlidingCounter, SlidingCounterState};
+pub use sliding_log::{SlidingLog, SlidingLogState};
 pub use token_bucket::TokenBucket;
 
 /// Decides whether cells may pass, given what passed before.

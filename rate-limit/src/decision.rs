@@ -96,15 +96,17 @@ impl fmt::Debug for Allowed {
 pub struct Rejected {
     standing: Standing,
     wait_nanos: u64,
+    /// Of several limits, the one that refused.
+    index: u16,
 }
 
 impl Rejected {
     pub(crate) fn after(wait_nanos: u64, standing: Standing) -> Self {
-        Self { standing, wait_nanos: wait_nanos.min(NEVER - 1) }
+        Self { standing, wait_nanos: wait_nanos.min(NEVER - 1), index: 0 }
     }
 
     pub(crate) fn never(standing: Standing) -> Self {
-        Self { standing, wait_nanos: NEVER }
+        Self { standing, wait_nanos: NEVER, index: 0 }
     }
 
     /// The most cells that can pass at once: the burst of a bucket, the limit of a window.
@@ -126,6 +128,20 @@ impl Rejected {
     /// does.
     pub fn retry_after(&self) -> Option<Duration> {
         (!self.is_never()).then(|| Duration::from_nanos(self.wait_nanos))
+    }
+
+    /// Which of [several](crate::algorithm::Several) limits refused, counted from 0: the last one to
+    /// let the call through.
+    pub fn index(&self) -> usize {
+        self.index.into()
+    }
+
+    pub(crate) fn at(self, index: u16) -> Self {
+        Self { index, ..self }
+    }
+
+    pub(crate) fn is_later_than(&self, other: &Self) -> bool {
+        self.wait_nanos > other.wait_nanos
     }
 
     /// Whether the same call can never pass, because it costs more than the limiter holds.

@@ -58,6 +58,16 @@ impl RateLimitLayer<TokenBucket> {
         self.patience = patience;
         self
     }
+
+    /// Lets calls wait for their turn, at most so many at once: those that can leave at the rate of
+    /// the limiter while a new one waits. With a burst of 1 that is a leaky bucket, which lets calls
+    /// out evenly spaced.
+    #[must_use]
+    pub fn queue_up_to(self, calls: u32) -> Self {
+        let quota = self.limiter.quota();
+        let nanos = quota.period().as_nanos() * u128::from(calls) / u128::from(quota.limit());
+        self.wait_up_to(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
 }
 
 impl<S, A: Algorithm> Layer<S> for RateLimitLayer<A> {

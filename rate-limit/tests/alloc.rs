@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use seawall_rate_limit::{Quota, RateLimitLayer, RateLimiter};
+use seawall_rate_limit::{
+    Quota, RateLimitLayer, RateLimiter,
+    algorithm::{FixedWindow, Several, SlidingCounter, SlidingLog},
+};
 use seawall_test_support::{CountingAllocator, allocations};
 use tower::{Layer, Service, service_fn};
 
@@ -29,6 +32,25 @@ fn a_decision_allocates_nothing() {
         });
         assert_eq!(counted, 0);
     }
+}
+
+#[test]
+fn a_window_allocates_nothing_once_it_is_built() {
+    let quota = Quota::new(100, Duration::from_nanos(500));
+    let log = RateLimiter::of(SlidingLog::new(quota).unwrap());
+    let counter = RateLimiter::of(SlidingCounter::new(quota).unwrap());
+    let fixed = RateLimiter::of(FixedWindow::new(quota).unwrap());
+    let several = Several::new([FixedWindow::new(quota).unwrap()]).unwrap();
+    let several = RateLimiter::of(several);
+    let counted = allocations(|| {
+        for _ in 0..10_000 {
+            let _ = black_box(log.check());
+            let _ = black_box(counter.check());
+            let _ = black_box(fixed.check());
+            let _ = black_box(several.check());
+        }
+    });
+    assert_eq!(counted, 0);
 }
 
 #[test]

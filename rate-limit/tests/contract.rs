@@ -161,3 +161,17 @@ async fn an_error_of_the_service_inside_is_passed_on_as_it_is() {
     let error = service.oneshot(1).await.unwrap_err();
     assert_eq!(error.into_inner().unwrap().to_string(), "inner");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_holds_as_many_as_it_says_and_lets_them_out_evenly() {
+    let limiter = limiter(1);
+    let service = RateLimitLayer::new(limiter).queue_up_to(3).layer(echo());
+    let start = Instant::now();
+    let calls: Vec<_> = (0..6).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    let mut done = Vec::new();
+    for call in calls {
+        done.push(call.await.unwrap().is_ok());
+    }
+    assert_eq!(done, [true, true, true, true, false, false]);
+    assert_eq!(start.elapsed(), SLOT * 3);
+}
