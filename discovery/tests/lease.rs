@@ -332,7 +332,11 @@ impl Bad {
 impl Agent for Bad {
     async fn register(&self, of: &Registration, _: Health) -> Result<(), RegisterError> {
         let id = of.id().to_owned();
-        self.exchange(move |known| known.insert(id) || true).await
+        let insert = move |known: &mut HashSet<String>| {
+            known.insert(id);
+            true
+        };
+        self.exchange(insert).await
     }
 
     async fn heartbeat(&self, of: &Registration, _: Health) -> Result<(), RegisterError> {

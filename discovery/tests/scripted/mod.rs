@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::{Request, State},
     http::{Response, StatusCode},
 };
@@ -30,7 +30,6 @@ pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) token: Option<String>,
-    pub(crate) body: String,
 }
 
 impl Seen {
@@ -175,8 +174,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let open = shared.open.fetch_add(1, Relaxed) + 1;
     let _open = Open(Arc::clone(&shared));
     shared.most_open.fetch_max(open, Relaxed);
-    let (parts, body) = request.into_parts();
-    let body: Bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let (parts, _) = request.into_parts();
     let pairs = parts.uri.query().unwrap_or_default().split('&');
     let pairs = pairs.filter_map(|pair| pair.split_once('='));
     let token = parts.headers.get("x-consul-token");
@@ -186,7 +184,6 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         path: parts.uri.path().to_owned(),
         query: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         token: token.map(|value| value.to_str().unwrap().to_owned()),
-        body: String::from_utf8(body.to_vec()).unwrap(),
     };
     let answer = {
         let mut all = shared.seen.lock().unwrap();
