@@ -6,11 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use fastrand::Rng;
 use seawall_core::{AnyError, Classify, Clock, Error, Outcome, Rejection};
 
 use crate::{
     Config, Mode, Observer, OwnedPermit, Permit, Rejected, Snapshot, State, Transition,
     machine::{Machine, Ticket},
+    totals::Counters,
 };
 
 /// A circuit breaker. Clones share its state.
@@ -59,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     name: Option<Arc<str>>,
     observer: Option<Arc<dyn Observer>>,
+    counters: Option<Box<Counters>>,
 }
 
 impl CircuitBreaker {
@@ -69,7 +72,14 @@ impl CircuitBreaker {
 
     /// Sets up a breaker with a name, a clock or an observer.
     pub fn builder(config: Config) -> CircuitBreakerBuilder {
-        CircuitBreakerBuilder { config, name: None, clock: None, observer: None }
+        CircuitBreakerBuilder {
+            config,
+            name: None,
+            clock: None,
+            observer: None,
+            seed: None,
+            count_outcomes: false,
+        }
     }
 
     /// Asks for the right to make one call.
@@ -188,7 +198,9 @@ impl CircuitBreaker {
 
     /// Everything there is to see.
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.machine.snapshot(self.shared.clock.now())
+        let snapshot = self.shared.machine.snapshot(self.shared.clock.now());
+        let totals = self.shared.counters.as_ref().map(|counters| counters.read());
+        Snapshot { totals, ..snapshot }
     }
 
     /// The name, if it has one.
@@ -219,6 +231,16 @@ impl CircuitBreaker {
     /// Changes who decides, and begins anew.
     pub fn set_mode(&self, mode: Mode) {
         self.restart(Some(mode));
+    }
+
+    /// Takes over `config` while calls are running.
+    ///
+    /// The state stays, an open wait that has begun is kept, and so is what was counted, as long as
+    /// the window and the threshold for slow calls are the same. Otherwise counting begins anew, and
+    /// calls in flight count no more. Another mode than that of the last configuration begins anew.
+    pub fn reconfigure(&self, config: Config) {
+        let transition = self.shared.machine.reconfigure(config, self.shared.clock.now());
+        self.shared.tell(transition);
     }
 
     /// `rejected` with the breaker's name, as services return it.
@@ -264,6 +286,9 @@ impl Shared {
 
     #[inline]
     pub(crate) fn finish(&self, ticket: &Ticket, outcome: Outcome) {
+        if let Some(counters) = &self.counters {
+            counters.ended(outcome);
+        }
         let transition = self.machine.finish(ticket, outcome, || self.clock.now());
         if transition.is_some() {
             self.tell(transition);
@@ -271,6 +296,9 @@ impl Shared {
     }
 
     fn tell_rejected(&self, rejected: &Rejected, shadow: bool) {
+        if let Some(counters) = &self.counters {
+            counters.rejected();
+        }
         if let Some(observer) = &self.observer {
             observer.rejected(self.name.as_deref(), rejected, shadow);
         }
@@ -300,6 +328,8 @@ pub struct CircuitBreakerBuilder {
     name: Option<Arc<str>>,
     clock: Option<Clock>,
     observer: Option<Arc<dyn Observer>>,
+    seed: Option<u64>,
+    count_outcomes: bool,
 }
 
 impl CircuitBreakerBuilder {
@@ -321,12 +351,30 @@ impl CircuitBreakerBuilder {
         self
     }
 
+    /// Makes the jitter of the open wait repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Counts every outcome and refusal, for [`Snapshot::totals`].
+    ///
+    /// # Cost
+    ///
+    /// One shared write for each call.
+    pub fn count_outcomes(mut self) -> Self {
+        self.count_outcomes = true;
+        self
+    }
+
     /// The breaker.
     pub fn build(self) -> CircuitBreaker {
         let clock = self.clock.unwrap_or_default();
-        let machine = Machine::new(self.config, clock.now());
+        let rng = self.seed.map_or_else(Rng::new, Rng::with_seed);
+        let machine = Machine::new(self.config, clock.now(), rng);
         let (name, observer) = (self.name, self.observer);
-        CircuitBreaker { shared: Arc::new(Shared { machine, clock, name, observer }) }
+        let counters = self.count_outcomes.then(|| Box::new(Counters::new()));
+        CircuitBreaker { shared: Arc::new(Shared { machine, clock, name, observer, counters }) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seawall_core::Instant;
 
-use crate::{Mode, Rejected, State};
+use crate::{Counts, Mode, Rejected, State};
 
 /// Watches a breaker: [`Builder::observer`](crate::CircuitBreakerBuilder::observer).
 ///
@@ -41,6 +41,8 @@ pub struct Transition {
     pub cause: Cause,
     /// How long calls will be refused, when that is known.
     pub wait: Option<Duration>,
+    /// What the window held when the breaker opened; empty for other changes.
+    pub counts: Counts,
 }
 
 /// Why a breaker changed its state.
@@ -49,6 +51,14 @@ pub struct Transition {
 pub enum Cause {
     /// Enough failures without a success between them.
     ConsecutiveFailures,
+    /// The window held too many failures.
+    Failures,
+    /// Too large a share of the calls failed.
+    FailureRate,
+    /// Too large a share of the calls was slow, with those in flight where they count.
+    SlowCallRate,
+    /// A policy of the user's own.
+    Policy,
     /// The wait was over, and a call became the first probe.
     WaitOver,
     /// Enough probes succeeded.
@@ -57,6 +67,8 @@ pub enum Cause {
     ProbesFailed,
     /// Somebody reset the breaker or changed its mode.
     ByHand,
+    /// A configuration with another window; the state stays.
+    Reconfigured,
 }
 
 impl Cause {
@@ -64,10 +76,15 @@ impl Cause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ConsecutiveFailures => "consecutive_failures",
+            Self::Failures => "failures",
+            Self::FailureRate => "failure_rate",
+            Self::SlowCallRate => "slow_call_rate",
+            Self::Policy => "policy",
             Self::WaitOver => "wait_over",
             Self::Recovered => "recovered",
             Self::ProbesFailed => "probes_failed",
             Self::ByHand => "by_hand",
+            Self::Reconfigured => "reconfigured",
         }
     }
 }

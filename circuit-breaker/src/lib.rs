@@ -56,14 +56,18 @@ pub mod config;
 mod error;
 mod events;
 mod future;
+mod in_flight;
 mod layer;
 mod machine;
 mod permit;
 mod probes;
+mod ramp;
 mod ratio;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub mod reqwest;
+#[cfg(feature = "serde")]
+mod serde;
 mod service;
 mod snapshot;
 mod state;
@@ -71,10 +75,12 @@ mod sync;
 #[cfg(feature = "tonic")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
 pub mod tonic;
+mod totals;
+mod trip;
 mod window;
 
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder};
-pub use config::{Config, HalfOpen, OnDrop};
+pub use config::{Config, HalfOpen, OnDrop, OpenWait, Ramp, TripPolicy, Window};
 pub use error::Rejected;
 pub use events::{Cause, Observer, Transition};
 pub use future::ResponseFuture;
@@ -85,6 +91,8 @@ pub use seawall_core::{Clock, ConfigError, Error, Instant, Outcome, Rejection};
 pub use service::CircuitBreakerService;
 pub use snapshot::Snapshot;
 pub use state::{Mode, State};
+pub use totals::Totals;
+pub use window::Counts;
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

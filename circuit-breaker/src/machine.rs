@@ -6,36 +6,48 @@
 //! # Orderings
 //!
 //! `word` holds state, mode, flags and generation. It is written only under the lock of `inner`, with
-//! Release, after everything that belongs to the new generation: the reset window and the gate. Every
-//! admission loads it with Acquire, so whoever carries a generation sees a window that is ready for
-//! it. What calls write afterwards is tagged with that generation (see [`window`](crate::window)), so
-//! a call that outlives its generation changes nothing.
+//! Release, after everything that belongs to the new generation: the settings, the reset windows and
+//! the gate. Every admission loads it with Acquire, so whoever carries a generation sees windows that
+//! are ready for it. What calls write afterwards is tagged with that generation (see
+//! [`window`](crate::window)), so a call that outlives its generation changes nothing.
 //!
 //! `gate` is the instant before which nobody enters an open or half-open breaker. It only saves the
 //! lock: a stale value sends a caller to the lock, which decides, or refuses it a moment longer.
 
+mod admit;
+mod finish;
+mod transitions;
+
 use std::{
     sync::{
         PoisonError,
-        atomic::Ordering::{Acquire, Relaxed, Release},
+        atomic::Ordering::{Acquire, Relaxed},
     },
     time::Duration,
 };
 
-use seawall_core::{Instant, Outcome};
+use fastrand::Rng;
+use seawall_core::Instant;
 
 use crate::{
-    Cause, Config, Mode, OnDrop, Rejected, State, Transition,
-    probes::{Finding, Probes, Seat},
+    Config, Counts, Mode, Rejected, State, Transition,
+    in_flight::{InFlight, STEPS_PER_THRESHOLD},
+    probes::{Probes, Seat},
+    ramp::Rationing,
     snapshot::Snapshot,
     state::Word,
-    sync::{Apart, AtomicU32, AtomicU64, Mutex},
-    window::{Streak, Tag},
+    sync::{Apart, AtomicU64, Mutex},
+    trip::{Knobs, Shape},
+    window::{CountWindow, Streak, Tag, TimeWindow},
 };
 
 #[derive(Debug)]
 pub(crate) struct Machine {
     hot: Apart<Hot>,
+    count: CountWindow,
+    time: TimeWindow,
+    in_flight: Apart<InFlight>,
+    rationing: Apart<Rationing>,
     inner: Apart<Mutex<Inner>>,
 }
 
@@ -45,10 +57,7 @@ struct Hot {
     word: AtomicU64,
     gate: AtomicU64,
     streak: Streak,
-    /// The length of the streak that opens; `u32::MAX + 1` does not fit, so 0 is never.
-    consecutive: AtomicU32,
-    /// The age in nanoseconds from which a dropped call is a failure.
-    drop_age_nanos: AtomicU64,
+    knobs: Knobs,
 }
 
 #[derive(Debug)]
@@ -56,6 +65,10 @@ struct Inner {
     config: Config,
     probes: Probes,
     since: Instant,
+    /// Openings in a row without a recovery that lasted.
+    openings: u32,
+    last_wait: Duration,
+    rng: Rng,
 }
 
 /// The right to one call, as the machine knows it.
@@ -65,19 +78,37 @@ pub(crate) struct Ticket {
     kind: Kind,
     /// The end of time when the start does not matter.
     start: Instant,
+    /// How long the callee asked to be left alone; `u32::MAX` when it did not.
+    told_millis: u32,
+    answer: Answer,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Call,
+    /// A call that is counted while it is in flight, and the step in which it started.
+    Watched(u64),
     Probe(Seat),
     /// Nobody wants to know how it ends.
     Unwatched,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Awaited,
+    InTime,
+    Slow,
+}
+
 impl Ticket {
+    const fn call(word: Word, start: Instant) -> Self {
+        Self { word, kind: Kind::Call, start, told_millis: u32::MAX, answer: Answer::Awaited }
+    }
+
     pub(crate) const fn unwatched() -> Self {
-        Self { word: Word::from_bits(0), kind: Kind::Unwatched, start: Instant::MAX }
+        let mut ticket = Self::call(Word::from_bits(0), Instant::MAX);
+        ticket.kind = Kind::Unwatched;
+        ticket
     }
 
     pub(crate) const fn generation(&self) -> u64 {
@@ -86,6 +117,15 @@ impl Ticket {
 
     pub(crate) const fn is_probe(&self) -> bool {
         matches!(self.kind, Kind::Probe(_))
+    }
+
+    const fn tag(&self) -> Tag {
+        Tag::of(self.word)
+    }
+
+    /// The callee asked to be left alone for `wait`.
+    pub(crate) fn told(&mut self, wait: Duration) {
+        self.told_millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).min(u32::MAX - 1);
     }
 }
 
@@ -98,262 +138,31 @@ pub(crate) struct Decision {
 }
 
 impl Machine {
-    pub(crate) fn new(config: Config, now: Instant) -> Self {
-        let word = start(Word::new(config.mode), config.mode).with_timed(is_timed(&config));
+    pub(crate) fn new(config: Config, now: Instant, rng: Rng) -> Self {
+        let word = measured(started(Word::new(config.mode), config.mode), &config);
         let machine = Self {
             hot: Apart(Hot {
                 word: AtomicU64::new(word.bits()),
                 gate: AtomicU64::new(Instant::MAX.as_nanos()),
                 streak: Streak::new(Tag::of(word)),
-                consecutive: AtomicU32::new(0),
-                drop_age_nanos: AtomicU64::new(0),
+                knobs: Knobs::new(&config),
             }),
-            inner: Apart(Mutex::new(Inner { probes: Probes::new(&config), config, since: now })),
+            count: CountWindow::new(Tag::of(word)),
+            time: TimeWindow::new(),
+            in_flight: Apart(InFlight::new()),
+            rationing: Apart(Rationing::new()),
+            inner: Apart(Mutex::new(Inner {
+                probes: Probes::new(&config),
+                config,
+                since: now,
+                openings: 0,
+                last_wait: Duration::ZERO,
+                rng,
+            })),
         };
-        machine.publish(&machine.lock().config);
+        machine.prepare();
+        machine.reset_windows(Tag::of(word), now);
         machine
-    }
-
-    /// The whole decision for a closed breaker that measures nothing at the start of a call.
-    #[inline]
-    pub(crate) fn admit_plain(&self) -> Option<Ticket> {
-        // Acquire: pairs with the Release in `enter`; see the module's docs.
-        let word = Word::from_bits(self.hot.word.load(Acquire));
-        word.is_plain().then_some(Ticket { word, kind: Kind::Call, start: Instant::MAX })
-    }
-
-    /// The decision in all other cases.
-    pub(crate) fn admit(&self, now: Instant) -> Decision {
-        let word = self.word();
-        if word.state() != State::Closed {
-            // Acquire: pairs with the Release of whoever moved the gate, so that a caller who finds
-            // it open finds the state behind it under the lock.
-            let gate = Instant::from_nanos(self.hot.gate.load(Acquire));
-            if is_shut(gate, now) {
-                return Decision {
-                    verdict: Err(refusal(word.state(), gate, now)),
-                    shadow: word.mode() == Mode::Shadow,
-                    transition: None,
-                };
-            }
-            return self.probe(now);
-        }
-        Decision { verdict: Ok(ticket(word, now)), shadow: false, transition: None }
-    }
-
-    /// Whether [`admit`](Self::admit) would admit a call, as far as one can tell without asking.
-    #[inline]
-    pub(crate) fn would_admit(&self, now: impl FnOnce() -> Instant) -> bool {
-        let word = self.word();
-        word.state() == State::Closed
-            || word.mode() == Mode::Shadow
-            // Relaxed: a hint; `admit` decides.
-            || !is_shut(Instant::from_nanos(self.hot.gate.load(Relaxed)), now())
-    }
-
-    /// What a caller is told that was turned away before it asked.
-    pub(crate) fn refusal(&self, now: Instant) -> Rejected {
-        let state = self.word().state();
-        refusal(state, Instant::from_nanos(self.hot.gate.load(Relaxed)), now)
-    }
-
-    /// The gate is open: the caller may be a probe.
-    #[cold]
-    fn probe(&self, now: Instant) -> Decision {
-        let mut inner = self.lock();
-        let mut word = self.word();
-        let mut transition = None;
-        if word.state() == State::HalfOpen {
-            inner.probes.expire(now);
-            transition = self.settle(&mut inner, now);
-            word = self.word();
-        }
-        if word.state() == State::Open {
-            let gate = Instant::from_nanos(self.hot.gate.load(Relaxed));
-            if transition.is_none() && !is_shut(gate, now) {
-                transition = Some(self.half_open(&mut inner, now));
-                word = self.word();
-            }
-        }
-        let verdict = match word.state() {
-            State::Closed => Ok(ticket(word, now)),
-            State::Open => {
-                let gate = Instant::from_nanos(self.hot.gate.load(Relaxed));
-                Err(refusal(State::Open, gate, now))
-            }
-            State::HalfOpen => match inner.probes.take(now) {
-                Some(seat) => Ok(Ticket { word, kind: Kind::Probe(seat), start: now }),
-                None => Err(refusal(State::HalfOpen, Instant::MAX, now)),
-            },
-        };
-        if word.state() == State::HalfOpen {
-            self.set_gate(&inner.probes);
-        }
-        let shadow = verdict.is_err() && word.mode() == Mode::Shadow;
-        Decision { verdict, shadow, transition }
-    }
-
-    /// The callee has answered; its body may go on for long.
-    #[inline]
-    pub(crate) fn answered(&self, ticket: &Ticket) {
-        if let Kind::Probe(seat) = ticket.kind {
-            let mut inner = self.lock();
-            if self.word().generation() == ticket.generation() {
-                inner.probes.answered(seat);
-            }
-        }
-    }
-
-    /// A call ended.
-    #[inline]
-    pub(crate) fn finish(
-        &self,
-        ticket: &Ticket,
-        outcome: Outcome,
-        now: impl FnOnce() -> Instant,
-    ) -> Option<Transition> {
-        match (ticket.kind, outcome) {
-            (Kind::Call, Outcome::Success) => {
-                self.hot.streak.success(Tag::of(ticket.word));
-                None
-            }
-            (Kind::Call, Outcome::Failure) => self.failed(ticket, now),
-            (Kind::Probe(seat), outcome) => self.probe_ended(ticket, seat, outcome, now()),
-            _ => None,
-        }
-    }
-
-    /// What a call counts as that its caller dropped.
-    pub(crate) fn dropped(&self, ticket: &Ticket, now: impl FnOnce() -> Instant) -> Outcome {
-        // Relaxed: a setting that stands by itself.
-        match self.hot.drop_age_nanos.load(Relaxed) {
-            0 => Outcome::Failure,
-            u64::MAX => Outcome::Ignored,
-            age if now().saturating_since(ticket.start).as_nanos() >= age.into() => {
-                Outcome::Failure
-            }
-            _ => Outcome::Ignored,
-        }
-    }
-
-    #[cold]
-    fn failed(&self, ticket: &Ticket, now: impl FnOnce() -> Instant) -> Option<Transition> {
-        let streak = self.hot.streak.failure(Tag::of(ticket.word))?;
-        // Relaxed: `trip` looks at the settings again, under the lock.
-        let limit = self.hot.consecutive.load(Relaxed);
-        if limit == 0 || streak < limit {
-            return None;
-        }
-        self.trip(ticket, streak, now())
-    }
-
-    fn trip(&self, ticket: &Ticket, streak: u32, now: Instant) -> Option<Transition> {
-        let mut inner = self.lock();
-        let word = self.word();
-        let stale = word.generation() != ticket.generation();
-        if stale || word.mode() == Mode::ForcedClosed {
-            return None;
-        }
-        // A configuration may have come between the count and the lock.
-        let crossed = inner.config.consecutive.is_some_and(|limit| streak >= limit);
-        crossed.then(|| self.open(&mut inner, Cause::ConsecutiveFailures, now))
-    }
-
-    #[cold]
-    fn probe_ended(
-        &self,
-        ticket: &Ticket,
-        seat: Seat,
-        outcome: Outcome,
-        now: Instant,
-    ) -> Option<Transition> {
-        let mut inner = self.lock();
-        if self.word().generation() != ticket.generation() {
-            return None;
-        }
-        inner.probes.finish(
-            seat,
-            match outcome {
-                Outcome::Success => Some(true),
-                Outcome::Failure => Some(false),
-                _ => None,
-            },
-        );
-        self.settle(&mut inner, now)
-    }
-
-    /// Leaves the half-open state when the probes have shown enough.
-    fn settle(&self, inner: &mut Inner, now: Instant) -> Option<Transition> {
-        match inner.probes.finding() {
-            Finding::Recovered => Some(self.close(inner, now)),
-            Finding::StillFailing => Some(self.open(inner, Cause::ProbesFailed, now)),
-            Finding::Unsettled => {
-                self.set_gate(&inner.probes);
-                None
-            }
-        }
-    }
-
-    fn open(&self, inner: &mut Inner, cause: Cause, now: Instant) -> Transition {
-        let wait = inner.config.open_wait;
-        self.hot.gate.store(now.saturating_add(wait).as_nanos(), Relaxed);
-        self.enter(inner, self.word().enter(State::Open), cause, Some(wait), now)
-    }
-
-    fn half_open(&self, inner: &mut Inner, now: Instant) -> Transition {
-        inner.probes.begin();
-        self.set_gate(&inner.probes);
-        self.enter(inner, self.word().enter(State::HalfOpen), Cause::WaitOver, None, now)
-    }
-
-    fn close(&self, inner: &mut Inner, now: Instant) -> Transition {
-        self.enter(inner, self.word().enter(State::Closed), Cause::Recovered, None, now)
-    }
-
-    /// Begins anew, closed or forced open.
-    pub(crate) fn restart(&self, mode: Option<Mode>, now: Instant) -> Transition {
-        let mut inner = self.lock();
-        let word = self.word();
-        let mode = mode.unwrap_or(word.mode());
-        self.hot.gate.store(Instant::MAX.as_nanos(), Relaxed);
-        self.enter(&mut inner, start(word, mode), Cause::ByHand, None, now)
-    }
-
-    /// Publishes the next generation. The caller holds the lock and has set the gate.
-    fn enter(
-        &self,
-        inner: &mut Inner,
-        next: Word,
-        cause: Cause,
-        wait: Option<Duration>,
-        at: Instant,
-    ) -> Transition {
-        let from = self.word().state();
-        self.hot.streak.reset(Tag::of(next));
-        inner.since = at;
-        // Release: pairs with the Acquire of every admission; see the module's docs.
-        self.hot.word.store(next.bits(), Release);
-        let (to, mode) = (next.state(), next.mode());
-        Transition { from, to, mode, generation: next.generation(), at, cause, wait }
-    }
-
-    /// Opens the gate while a probe may start, and closes it until one is overdue.
-    fn set_gate(&self, probes: &Probes) {
-        let gate = if probes.is_full() { probes.next_expiry() } else { Instant::ORIGIN };
-        // Release: pairs with the Acquire in `admit`.
-        self.hot.gate.store(gate.as_nanos(), Release);
-    }
-
-    /// Copies the settings to where calls read them without the lock.
-    fn publish(&self, config: &Config) {
-        let drop_age = match config.on_drop {
-            OnDrop::Ignore => u64::MAX,
-            OnDrop::Failure => 0,
-            // An age beyond the end of time is never reached.
-            OnDrop::FailureAfter(age) => u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
-        };
-        self.hot.drop_age_nanos.store(drop_age, Relaxed);
-        self.hot.consecutive.store(config.consecutive.unwrap_or(0), Relaxed);
     }
 
     #[inline]
@@ -368,18 +177,44 @@ impl Machine {
         let gate = Instant::from_nanos(self.hot.gate.load(Relaxed));
         let half_open = word.state() == State::HalfOpen;
         let (successes, failures) = if half_open { inner.probes.counts() } else { (0, 0) };
+        let overdue = if word.watches_in_flight() && word.state() == State::Closed {
+            self.in_flight.overdue(now, self.step_nanos())
+        } else {
+            0
+        };
         Snapshot {
             state: word.state(),
             mode: word.mode(),
             generation: word.generation(),
             since: inner.since,
+            age: now.saturating_since(inner.since),
             next_probe_in: (word.state() == State::Open && gate < Instant::MAX)
                 .then(|| gate.saturating_since(now)),
+            counts: self.counts(now),
             consecutive_failures: self.hot.streak.length(),
+            overdue_in_flight: overdue,
             probes_in_flight: if half_open { inner.probes.in_flight() } else { 0 },
             probe_successes: successes,
             probe_failures: failures,
+            openings: inner.openings,
+            admitted_share: word
+                .is_ramping()
+                .then(|| f64::from(self.rationing.share(now)) / 1_000_000.0),
+            totals: None,
         }
+    }
+
+    /// What the window holds now; nothing where none is kept.
+    fn counts(&self, now: Instant) -> Counts {
+        match self.hot.knobs.shape() {
+            Shape::None => Counts::default(),
+            Shape::Calls(_) => self.count.counts(),
+            Shape::Time { bucket_nanos } => self.time.counts(now, bucket_nanos),
+        }
+    }
+
+    fn step_nanos(&self) -> u64 {
+        self.hot.knobs.slow_nanos() / STEPS_PER_THRESHOLD
     }
 
     #[cfg(not(seawall_loom))]
@@ -395,7 +230,7 @@ impl Machine {
 }
 
 /// The word of a fresh start in `mode`.
-const fn start(word: Word, mode: Mode) -> Word {
+const fn started(word: Word, mode: Mode) -> Word {
     let state = match mode {
         Mode::ForcedOpen => State::Open,
         _ => State::Closed,
@@ -403,15 +238,11 @@ const fn start(word: Word, mode: Mode) -> Word {
     word.enter(state).with_mode(mode)
 }
 
-const fn is_timed(config: &Config) -> bool {
-    matches!(config.on_drop, OnDrop::FailureAfter(_))
-}
-
-fn ticket(word: Word, now: Instant) -> Ticket {
-    if word.mode() == Mode::Disabled {
-        return Ticket::unwatched();
-    }
-    Ticket { word, kind: Kind::Call, start: if word.is_timed() { now } else { Instant::MAX } }
+/// `word` with the flags for what `config` measures.
+const fn measured(word: Word, config: &Config) -> Word {
+    let ages = matches!(config.on_drop, crate::OnDrop::FailureAfter(_));
+    let watched = config.trip.slow_in_flight;
+    word.with_timed(ages || config.trip.slow.is_some()).with_in_flight(watched)
 }
 
 /// A gate at the end of time never opens, even then.

@@ -4,7 +4,7 @@
 //! call was abandoned, and [`OnDrop`](crate::OnDrop) says what that counts as. Whatever happens to a
 //! call, then, the breaker hears of it, and a probe's slot comes back.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use seawall_core::{Guard, Outcome};
 
@@ -54,6 +54,14 @@ macro_rules! permit {
             #[inline]
             pub fn answered(&mut self) {
                 self.0.answered();
+            }
+
+            /// The callee asked to be left alone for `wait`, by `Retry-After` or gRPC pushback.
+            ///
+            /// Counts if this call opens the breaker, and where
+            /// [`OpenWait::from_server`](crate::OpenWait::from_server) allows it.
+            pub fn retry_after(&mut self, wait: Duration) {
+                self.0.ticket.told(wait);
             }
 
             /// The call ended like this.
@@ -121,7 +129,8 @@ struct Held<P: Deref<Target = Shared>> {
 impl<P: Deref<Target = Shared>> Held<P> {
     #[inline]
     fn answered(&mut self) {
-        self.shared.machine.answered(&self.ticket);
+        let clock = &self.shared.clock;
+        self.shared.machine.answered(&mut self.ticket, || clock.now());
     }
 
     #[inline]

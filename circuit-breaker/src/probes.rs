@@ -11,7 +11,9 @@ use crate::config::{Config, HalfOpen};
 /// The probes of one half-open generation.
 #[derive(Debug)]
 pub(crate) struct Probes {
+    /// At least `limit`; more after a configuration that allows fewer.
     slots: Vec<Slot>,
+    limit: u32,
     rule: HalfOpen,
     timeout: Duration,
     taken: u32,
@@ -54,6 +56,7 @@ impl Probes {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             slots: vec![Slot { holder: None }; config.probes as usize],
+            limit: config.probes.into(),
             rule: config.half_open,
             timeout: config.probe_timeout,
             taken: 0,
@@ -71,6 +74,16 @@ impl Probes {
         self.successes = 0;
         self.failures = 0;
         self.next_expiry = Instant::MAX;
+    }
+
+    /// Takes over the settings; probes that are out keep their slots and deadlines.
+    pub(crate) fn reconfigure(&mut self, config: &Config) {
+        self.limit = config.probes.into();
+        self.rule = config.half_open;
+        self.timeout = config.probe_timeout;
+        if self.slots.len() < self.limit as usize {
+            self.slots.resize(self.limit as usize, Slot { holder: None });
+        }
     }
 
     /// A slot for a call that starts now, if one is free.
@@ -93,7 +106,7 @@ impl Probes {
             HalfOpen::FirstFailure { .. } => u32::MAX,
             HalfOpen::Rate { calls, .. } => calls.saturating_sub(self.successes + self.failures),
         };
-        self.taken >= room.min(self.slots.len() as u32)
+        self.taken >= room.min(self.limit)
     }
 
     /// When a slot comes back by itself at the latest.
@@ -211,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_seat_that_was_taken_back_changes_nothing() {
-        let mut probes = probes(1, HalfOpen::FirstFailure { successes: 2 });
+        let mut probes = probes(1, HalfOpen::first_failure(2));
         let late = probes.take(at(0)).unwrap();
         probes.answered(late);
         probes.expire(at(10));
@@ -225,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_probe_without_an_answer_fails_at_its_deadline_and_not_before() {
-        let mut probes = probes(1, HalfOpen::FirstFailure { successes: 1 });
+        let mut probes = probes(1, HalfOpen::first_failure(1));
         probes.take(at(5)).unwrap();
         probes.expire(at(14));
         assert_eq!(probes.finding(), Finding::Unsettled);

@@ -46,6 +46,14 @@ impl Ratio {
         }
     }
 
+    pub(crate) const fn from_millionths(millionths: u32) -> Self {
+        Self(millionths)
+    }
+
+    pub(crate) const fn millionths(self) -> u32 {
+        self.0
+    }
+
     /// Whether `part` of `whole` is at least this share; of nothing, it never is.
     pub const fn is_met_by(self, part: u64, whole: u64) -> bool {
         // 128 bits hold the product of any two counts.
@@ -82,12 +90,12 @@ mod tests {
             assert_eq!(error.value(), share.to_string());
         }
         assert_eq!(Ratio::new(1.0), Ok(Ratio::ONE));
-        assert!(Ratio::new(0.000_001).is_ok());
+        assert_eq!(Ratio::new(0.000_001).map(Ratio::millionths), Ok(1));
     }
 
     #[test]
     fn a_threshold_is_met_exactly_at_its_boundary() {
-        let third = Ratio::new(0.333_333).unwrap();
+        let third = Ratio::from_millionths(333_333);
         assert!(third.is_met_by(333_333, 1_000_000));
         assert!(!third.is_met_by(333_332, 1_000_000));
         assert!(Ratio::ONE.is_met_by(u64::MAX, u64::MAX));

@@ -12,6 +12,11 @@
 ///                            enough probes succeeded
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum State {
     /// Calls pass, and their outcomes are counted.
     Closed,
@@ -40,6 +45,11 @@ impl std::fmt::Display for State {
 
 /// Who decides: the breaker, or an operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Mode {
     /// Outcomes decide.
     #[default]
@@ -63,9 +73,11 @@ pub enum Mode {
 pub(crate) struct Word(u64);
 
 const STATE: u64 = 0b11;
+const RAMP: u64 = 1 << 2;
 const MODE_SHIFT: u32 = 3;
 const MODE: u64 = 0b111 << MODE_SHIFT;
 const TIMED: u64 = 1 << 6;
+const IN_FLIGHT: u64 = 1 << 7;
 const FLAGS: u64 = 0xff;
 const GENERATION_SHIFT: u32 = 8;
 
@@ -106,18 +118,28 @@ impl Word {
         }
     }
 
+    /// Calls are rationed after closing.
+    pub(crate) const fn is_ramping(self) -> bool {
+        self.0 & RAMP != 0
+    }
+
     /// The start of a call matters.
     pub(crate) const fn is_timed(self) -> bool {
         self.0 & TIMED != 0
+    }
+
+    /// Calls in flight are watched.
+    pub(crate) const fn watches_in_flight(self) -> bool {
+        self.0 & IN_FLIGHT != 0
     }
 
     pub(crate) const fn generation(self) -> u64 {
         self.0 >> GENERATION_SHIFT
     }
 
-    /// `state` in the next generation; the mode and what is measured stay.
+    /// `state` in the next generation; the mode and what is measured stay, a ramp does not.
     pub(crate) const fn enter(self, state: State) -> Self {
-        let kept = self.0 & (MODE | TIMED);
+        let kept = self.0 & (MODE | TIMED | IN_FLIGHT);
         Self((self.generation() + 1) << GENERATION_SHIFT | kept | state as u64)
     }
 
@@ -125,8 +147,16 @@ impl Word {
         Self(self.0 & !MODE | (mode as u64) << MODE_SHIFT)
     }
 
+    pub(crate) const fn with_ramp(self, on: bool) -> Self {
+        self.with(RAMP, on)
+    }
+
     pub(crate) const fn with_timed(self, on: bool) -> Self {
         self.with(TIMED, on)
+    }
+
+    pub(crate) const fn with_in_flight(self, on: bool) -> Self {
+        self.with(IN_FLIGHT, on)
     }
 
     const fn with(self, flag: u64, on: bool) -> Self {
@@ -144,11 +174,11 @@ mod tests {
             [Mode::Automatic, Mode::ForcedOpen, Mode::ForcedClosed, Mode::Disabled, Mode::Shadow]
         {
             for state in [State::Closed, State::Open, State::HalfOpen] {
-                let first = Word::new(mode).with_timed(true);
+                let first = Word::new(mode).with_timed(true).with_in_flight(true).with_ramp(true);
                 let word = first.enter(state);
                 assert_eq!((word.state(), word.mode()), (state, mode));
                 assert_eq!(word.generation(), 2);
-                assert!(word.is_timed());
+                assert!(word.is_timed() && word.watches_in_flight() && !word.is_ramping());
             }
         }
     }
@@ -158,6 +188,7 @@ mod tests {
         let word = Word::new(Mode::Automatic);
         assert!(word.is_plain());
         assert!(!word.with_mode(Mode::Shadow).is_plain());
+        assert!(!word.with_ramp(true).is_plain());
         assert!(!word.with_timed(true).is_plain());
         assert!(!word.enter(State::Open).is_plain());
         assert!(!word.enter(State::HalfOpen).is_plain());

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use loom::thread;
-use seawall_circuit_breaker::{CircuitBreaker, Clock, Config, State, config::Builder};
+use seawall_circuit_breaker::{CircuitBreaker, Clock, Config, State, Window, config::Builder};
 use seawall_core::ManualClock;
 
 fn breaker(config: Builder) -> (CircuitBreaker, ManualClock) {
@@ -74,5 +74,73 @@ fn a_slot_that_is_given_back_is_not_lost() {
         let _ = breaker.admit();
         thread.join().unwrap();
         assert!(breaker.admit().is_ok());
+    });
+}
+
+#[test]
+fn a_count_window_loses_no_outcome() {
+    loom::model(|| {
+        let config = Config::builder().window(Window::Calls(2)).failures(2);
+        let (breaker, _) = breaker(config);
+        breaker.admit().unwrap().success();
+        let other = breaker.clone();
+        let thread = thread::spawn(move || other.admit().unwrap().failure());
+        breaker.admit().unwrap().failure();
+        thread.join().unwrap();
+        assert_eq!(breaker.state(), State::Open);
+    });
+}
+
+#[test]
+fn a_time_window_loses_no_outcome_while_its_buckets_turn() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let config = Config::builder().window(Window::Time(Duration::from_secs(16))).failures(3);
+        let (breaker, hand) = breaker(config);
+        breaker.admit().unwrap().failure();
+        hand.advance(Duration::from_secs(1));
+        let other = breaker.clone();
+        let thread = thread::spawn(move || other.admit().unwrap().failure());
+        breaker.admit().unwrap().failure();
+        thread.join().unwrap();
+        assert_eq!(breaker.state(), State::Open);
+    });
+}
+
+#[test]
+fn an_outcome_that_races_with_another_configuration_is_of_the_old_one() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        // Both windows use the ring of four: loom does not see that a new one is published.
+        let config = Config::builder().window(Window::Calls(3)).failures(1);
+        let (breaker, _) = breaker(config.clone().failures(2));
+        let late = breaker.admit_owned().unwrap();
+        let thread = thread::spawn(move || late.failure());
+        let stricter = config.window(Window::Calls(4)).build().unwrap();
+        breaker.reconfigure(stricter);
+        thread.join().unwrap();
+        assert_eq!(breaker.state(), State::Closed, "one failure of two that the old one allowed");
+        assert_eq!(breaker.snapshot().counts.failures, 0);
+    });
+}
+
+#[test]
+fn a_call_that_ends_while_its_step_turns_is_not_overdue() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let config = Config::builder()
+            .window(Window::Calls(4))
+            .slow_call_rate(Duration::from_secs(8), 1.0)
+            .slow_calls_in_flight(true);
+        let (breaker, hand) = breaker(config);
+        let call = breaker.admit_owned().unwrap();
+        hand.advance(Duration::from_secs(16));
+        let thread = thread::spawn(move || call.ignore());
+        breaker.admit().unwrap().ignore();
+        thread.join().unwrap();
+        assert_eq!(breaker.snapshot().overdue_in_flight, 0);
     });
 }

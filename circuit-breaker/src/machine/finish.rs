@@ -1,0 +1,216 @@
+//! How calls ended, and what that says.
+
+use std::{cell::LazyCell, time::Duration};
+
+use seawall_core::{Instant, Outcome};
+
+use super::{Answer, Kind, Machine, Ticket};
+use crate::{
+    Cause, Mode, Transition,
+    trip::{Evidence, Limits, Shape},
+    window::Sample,
+};
+
+impl Machine {
+    /// The callee has answered; its body may go on for long.
+    #[inline]
+    pub(crate) fn answered(&self, ticket: &mut Ticket, now: impl FnOnce() -> Instant) {
+        if ticket.start < Instant::MAX {
+            self.note_answer(ticket, now());
+        }
+    }
+
+    fn note_answer(&self, ticket: &mut Ticket, now: Instant) {
+        let slow = self.is_slow(ticket, || now);
+        ticket.answer = if slow { Answer::Slow } else { Answer::InTime };
+        if let Kind::Probe(seat) = ticket.kind {
+            let mut inner = self.lock();
+            if self.word().generation() == ticket.generation() {
+                inner.probes.answered(seat);
+            }
+        }
+        if let Kind::Watched(step) = ticket.kind {
+            // Latency ends here, so from here on it is not overdue.
+            self.in_flight.leave(ticket.tag(), step);
+            ticket.kind = Kind::Call;
+        }
+    }
+
+    /// A call ended.
+    #[inline]
+    pub(crate) fn finish(
+        &self,
+        ticket: &Ticket,
+        outcome: Outcome,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Transition> {
+        let plain = ticket.word.is_plain() && matches!(ticket.kind, Kind::Call);
+        if plain && outcome == Outcome::Success && self.hot.knobs.shape() == Shape::None {
+            self.hot.streak.success(ticket.tag());
+            return None;
+        }
+        self.ended(ticket, outcome, now)
+    }
+
+    fn ended(
+        &self,
+        ticket: &Ticket,
+        outcome: Outcome,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Transition> {
+        let now = LazyCell::new(now);
+        if let Kind::Watched(step) = ticket.kind {
+            self.in_flight.leave(ticket.tag(), step);
+        }
+        let failed = match outcome {
+            Outcome::Success => Some(false),
+            Outcome::Failure => Some(true),
+            _ => None,
+        };
+        match (ticket.kind, failed) {
+            (Kind::Probe(_), failed) => {
+                let verdict = failed.map(|failed| !failed && !self.is_slow(ticket, || *now));
+                self.probe_ended(ticket, verdict, *now)
+            }
+            (Kind::Call | Kind::Watched(_), Some(failed)) => {
+                let slow = self.is_slow(ticket, || *now);
+                self.count(ticket, Sample { failed, slow }, || *now)
+            }
+            _ => None,
+        }
+    }
+
+    /// What a call counts as that its caller dropped.
+    pub(crate) fn dropped(&self, ticket: &Ticket, now: impl FnOnce() -> Instant) -> Outcome {
+        match self.hot.knobs.drop_age_nanos() {
+            0 => Outcome::Failure,
+            u64::MAX => Outcome::Ignored,
+            age if now().saturating_since(ticket.start).as_nanos() >= age.into() => {
+                Outcome::Failure
+            }
+            _ => Outcome::Ignored,
+        }
+    }
+
+    #[inline]
+    fn is_slow(&self, ticket: &Ticket, now: impl FnOnce() -> Instant) -> bool {
+        let slow_nanos = self.hot.knobs.slow_nanos();
+        match ticket.answer {
+            Answer::Awaited if slow_nanos < u64::MAX && ticket.start < Instant::MAX => {
+                now().saturating_since(ticket.start).as_nanos() >= slow_nanos.into()
+            }
+            answer => answer == Answer::Slow,
+        }
+    }
+
+    #[inline]
+    fn count(
+        &self,
+        ticket: &Ticket,
+        sample: Sample,
+        now: impl Fn() -> Instant,
+    ) -> Option<Transition> {
+        // The tags refuse a late call too; this spares the count window a claimed place.
+        if self.word().generation() != ticket.generation() {
+            return None;
+        }
+        let (tag, knobs) = (ticket.tag(), &self.hot.knobs);
+        let streak = if !knobs.counts_streaks() {
+            0
+        } else if sample.failed {
+            self.hot.streak.failure(tag)?
+        } else {
+            self.hot.streak.success(tag);
+            0
+        };
+        let policy = knobs.has_policy();
+        let counts = match knobs.shape() {
+            Shape::None => None,
+            Shape::Calls(n) => Some(self.count.record(tag, sample, n)?),
+            Shape::Time { bucket_nanos } => {
+                Some(self.time.record(tag, sample, now(), bucket_nanos, policy)?)
+            }
+        };
+        if ticket.word.is_ramping() && !sample.failed {
+            self.rationing.grow();
+        }
+        let bad = streak > 0 || counts.is_some_and(|counts| counts.failures + counts.slow > 0);
+        if bad || policy {
+            return self.weigh(ticket, Evidence { streak, counts, policy }, now);
+        }
+        None
+    }
+
+    /// Opens when `evidence` crosses a limit; `policy` in it asks the user's own.
+    pub(super) fn weigh(
+        &self,
+        ticket: &Ticket,
+        mut evidence: Evidence,
+        now: impl Fn() -> Instant,
+    ) -> Option<Transition> {
+        let asked = std::mem::take(&mut evidence.policy);
+        let mut crossed = self.hot.knobs.limits().crossed(&evidence).is_some();
+        if !crossed && asked {
+            let policy = self.lock().config.trip.policy.clone();
+            // Outside the lock: it is the user's code.
+            crossed = policy.zip(evidence.counts).is_some_and(|(p, counts)| p.0.opens(&counts));
+            evidence.policy = crossed;
+        }
+        let word = self.word();
+        let stale = word.generation() != ticket.generation();
+        if !crossed || stale || word.mode() == Mode::ForcedClosed {
+            return None;
+        }
+        self.trip(ticket, &evidence, now())
+    }
+
+    #[cold]
+    fn trip(&self, ticket: &Ticket, evidence: &Evidence, now: Instant) -> Option<Transition> {
+        let mut inner = self.lock();
+        if self.word().generation() != ticket.generation() {
+            return None;
+        }
+        // A configuration may have come between the count and the lock.
+        let cause = Limits::of(&inner.config.trip).crossed(evidence)?;
+        let told = told(ticket);
+        // A recovery that lasted as long as the wait before it ends the row.
+        if now.saturating_since(inner.since) >= inner.last_wait {
+            inner.openings = 0;
+        }
+        Some(self.open(&mut inner, cause, told, now))
+    }
+
+    #[cold]
+    fn probe_ended(
+        &self,
+        ticket: &Ticket,
+        verdict: Option<bool>,
+        now: Instant,
+    ) -> Option<Transition> {
+        let Kind::Probe(seat) = ticket.kind else { return None };
+        let mut inner = self.lock();
+        if self.word().generation() != ticket.generation() {
+            return None;
+        }
+        inner.probes.finish(seat, verdict);
+        self.settle(&mut inner, told(ticket), now)
+    }
+}
+
+fn told(ticket: &Ticket) -> Option<Duration> {
+    (ticket.told_millis < u32::MAX).then(|| Duration::from_millis(ticket.told_millis.into()))
+}
+
+impl Cause {
+    /// Whether the calls of a closed breaker caused it.
+    pub(crate) const fn is_trip(self) -> bool {
+        matches!(
+            self,
+            Self::ConsecutiveFailures
+                | Self::Failures
+                | Self::FailureRate
+                | Self::SlowCallRate
+                | Self::Policy
+        )
+    }
+}
