@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_time_has_three_digits_and_the_unit_that_fits() {
-        assert_eq!(time(1.4142), "1.41 ns");
+        assert_eq!(time(1.3579), "1.36 ns");
         assert_eq!(time(257.3), "257 ns");
         assert_eq!(time(7_900.0), "7.90 µs");
         assert_eq!(time(20e6), "20.0 ms");
