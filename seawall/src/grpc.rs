@@ -1,5 +1,6 @@
 //! A resilient client for a gRPC service, to be handed to a generated one.
 
+mod conditions;
 mod protocol;
 mod resend;
 
@@ -19,7 +20,6 @@ use seawall_core::{
     http::{AtBodyEnd, TrackedBody},
     tonic::{GrpcEnd, GrpcStatus, error_status},
 };
-use seawall_discovery::Resolver;
 use seawall_load_balance::{Balancer, MakeEndpoint, Picked, tonic::MakeChannel};
 use tonic::{Status, body::Body, transport};
 use tower_layer::Layer;
@@ -27,8 +27,10 @@ use tower_service::Service;
 
 use self::{protocol::Grpc, resend::ResendAttempt};
 use crate::{
-    BuildError, Error, Snapshot, call::Caller, first_frame::FirstFrame, policy::Policy,
-    setup::Setup,
+    BuildError, Error, Snapshot,
+    call::Caller,
+    first_frame::FirstFrame,
+    setup::{ClientBuilder, Setup},
 };
 
 /// The service of one endpoint: a channel behind a breaker.
@@ -42,42 +44,19 @@ pub type ResponseBody = FirstFrame<BalancedBody>;
 /// Begins a client for the gRPC service of this name, which is what a resolver is asked for and what
 /// refusals are signed with.
 pub fn grpc(service: impl Into<Arc<str>>) -> GrpcBuilder {
-    GrpcBuilder { setup: Setup::new(service.into()), channels: MakeChannel::http() }
+    GrpcBuilder { setup: Setup::new(service.into()), make: MakeChannel::http() }
 }
 
 /// Sets up a [`GrpcClient`].
-#[derive(Debug)]
-#[must_use = "a builder does nothing until `build`"]
-pub struct GrpcBuilder {
-    setup: Setup,
-    channels: MakeChannel,
-}
+pub type GrpcBuilder = ClientBuilder<MakeChannel>;
 
 impl GrpcBuilder {
-    /// Calls the servers at these addresses, such as `10.0.0.1:50051`.
-    pub fn endpoints<T: Into<String>>(mut self, addresses: impl IntoIterator<Item = T>) -> Self {
-        self.setup.fixed(addresses);
-        self
-    }
-
-    /// Calls the servers that `resolver` finds, and follows its changes.
-    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
-        self.setup.resolver(resolver);
-        self
-    }
-
-    /// Does as this policy says; the defaults unless set.
-    pub fn policy(mut self, policy: Policy) -> Self {
-        self.setup.policy = policy;
-        self
-    }
-
     /// Makes the channels to the endpoints like this: TLS, keep-alive, window sizes; in plain text
     /// unless set.
     ///
     /// Channels connect when they are first used, within 1 s unless `channels` sets another time.
     pub fn channels(mut self, channels: MakeChannel) -> Self {
-        self.channels = channels;
+        self.make = channels;
         self
     }
 
@@ -88,7 +67,7 @@ impl GrpcBuilder {
     /// When the policy or an address is refused, when there is neither a list of addresses nor a
     /// resolver, or when there is a resolver and no tokio runtime here.
     pub fn build(self) -> Result<GrpcClient, BuildError> {
-        let Self { setup, channels } = self;
+        let Self { setup, make: channels } = self;
         let (caller, breakers) = (setup.caller()?, setup.breakers()?);
         let make = move |endpoint: &Endpoint| {
             let guard = CircuitBreakerLayer::new(breakers.make(endpoint)).grpc();
@@ -104,7 +83,7 @@ impl GrpcBuilder {
     }
 }
 
-/// A gRPC service that is called as a [`Policy`] says.
+/// A gRPC service that is called as a [`Policy`](crate::policy::Policy) says.
 ///
 /// Clones are cheap and share endpoints, breakers and the limit. Give one to a generated client:
 /// `OrdersClient::new(client.clone())`.
@@ -128,10 +107,7 @@ pub struct GrpcClient {
 impl GrpcClient {
     /// What the client looks like now.
     pub fn snapshot(&self) -> Snapshot {
-        let services = self.balancer.services().into_iter();
-        let breakers = services.map(|(id, guarded)| (id, guarded.breaker().clone()));
-        let limiter = self.caller.limit.as_ref().map(|limit| limit.snapshot());
-        Snapshot::new(&self.service, self.balancer.snapshot(), breakers, limiter)
+        Snapshot::of(&self.service, &self.balancer, self.caller.limit.as_deref())
     }
 }
 

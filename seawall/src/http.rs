@@ -1,5 +1,6 @@
 //! A resilient client for an HTTP service, as a reqwest client and as a tower service.
 
+mod conditions;
 mod protocol;
 mod resend;
 
@@ -20,13 +21,16 @@ use seawall_core::{
     http::{AtBodyEnd, HttpStatus},
     reqwest::middleware_error,
 };
-use seawall_discovery::Resolver;
 use seawall_load_balance::{Balancer, MakeEndpoint, reqwest::MakeClient};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use self::{protocol::Http, resend::ResendAttempt};
-use crate::{BuildError, Error, Snapshot, call::Caller, policy::Policy, setup::Setup};
+use crate::{
+    BuildError, Error, Snapshot,
+    call::Caller,
+    setup::{ClientBuilder, Setup},
+};
 
 /// The service of one endpoint: a client behind a breaker.
 type Guarded = CircuitBreakerService<Client, AtBodyEnd<HttpStatus>>;
@@ -37,42 +41,19 @@ type Balanced = Balancer<Guarded, AtBodyEnd<HttpStatus>, ResendAttempt>;
 pub fn http(service: impl Into<Arc<str>>) -> HttpBuilder {
     let setup = Setup::new(service.into());
     let clients = MakeClient::new(setup.service.clone());
-    HttpBuilder { setup, clients }
+    HttpBuilder { setup, make: clients }
 }
 
 /// Sets up an [`HttpClient`].
-#[derive(Debug)]
-#[must_use = "a builder does nothing until `build`"]
-pub struct HttpBuilder {
-    setup: Setup,
-    clients: MakeClient,
-}
+pub type HttpBuilder = ClientBuilder<MakeClient>;
 
 impl HttpBuilder {
-    /// Calls the servers at these addresses, such as `10.0.0.1:8080`.
-    pub fn endpoints<T: Into<String>>(mut self, addresses: impl IntoIterator<Item = T>) -> Self {
-        self.setup.fixed(addresses);
-        self
-    }
-
-    /// Calls the servers that `resolver` finds, and follows its changes.
-    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
-        self.setup.resolver(resolver);
-        self
-    }
-
-    /// Does as this policy says; the defaults unless set.
-    pub fn policy(mut self, policy: Policy) -> Self {
-        self.setup.policy = policy;
-        self
-    }
-
     /// Makes the clients of the endpoints like this: TLS, HTTP version, pools, or another host name
     /// than that of the service.
     ///
     /// A client connects within 1 s unless `clients` sets another time.
     pub fn clients(mut self, clients: MakeClient) -> Self {
-        self.clients = clients;
+        self.make = clients;
         self
     }
 
@@ -83,7 +64,7 @@ impl HttpBuilder {
     /// When the policy or an address is refused, when there is neither a list of addresses nor a
     /// resolver, or when there is a resolver and no tokio runtime here.
     pub fn build(self) -> Result<HttpClient, BuildError> {
-        let Self { setup, clients } = self;
+        let Self { setup, make: clients } = self;
         let (caller, breakers) = (setup.caller()?, setup.breakers()?);
         let make = move |endpoint: &Endpoint| {
             let guard = CircuitBreakerLayer::new(breakers.make(endpoint)).http();
@@ -99,7 +80,7 @@ impl HttpBuilder {
     }
 }
 
-/// An HTTP service that is called as a [`Policy`] says.
+/// An HTTP service that is called as a [`Policy`](crate::policy::Policy) says.
 ///
 /// URLs name the service as their host: `http://users/7`. Clones are cheap and share endpoints,
 /// breakers and the limit. It is a tower service of `reqwest::Request`s; for the builders of
@@ -132,10 +113,7 @@ impl HttpClient {
 
     /// What the client looks like now.
     pub fn snapshot(&self) -> Snapshot {
-        let services = self.balancer.services().into_iter();
-        let breakers = services.map(|(id, guarded)| (id, guarded.breaker().clone()));
-        let limiter = self.caller.limit.as_ref().map(|limit| limit.snapshot());
-        Snapshot::new(&self.service, self.balancer.snapshot(), breakers, limiter)
+        Snapshot::of(&self.service, &self.balancer, self.caller.limit.as_deref())
     }
 }
 

@@ -41,6 +41,10 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(all(feature = "tonic", feature = "reqwest")),
+    allow(dead_code, reason = "the two transports share what neither uses whole")
+)]
 
 mod breakers;
 mod call;
@@ -67,6 +71,7 @@ pub use self::grpc::grpc;
 #[cfg(feature = "reqwest")]
 pub use self::http::http;
 pub use error::{BuildError, Error};
+pub use setup::ClientBuilder;
 pub use snapshot::{EndpointSnapshot, LimiterSnapshot, Snapshot};
 
 #[doc = include_str!("../README.md")]

@@ -8,6 +8,35 @@ use seawall_load_balance::{self as load_balance, EndpointSet};
 
 use crate::{BuildError, breakers::Breakers, call::Caller, limit::Limit, policy::Policy};
 
+/// Sets up a resilient client: a [`GrpcClient`](crate::grpc::GrpcClient) where `M` makes channels, an
+/// [`HttpClient`](crate::http::HttpClient) where it makes reqwest clients.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClientBuilder<M> {
+    pub(crate) setup: Setup,
+    pub(crate) make: M,
+}
+
+impl<M> ClientBuilder<M> {
+    /// Calls the servers at these addresses, such as `10.0.0.1:50051`.
+    pub fn endpoints<T: Into<String>>(mut self, addresses: impl IntoIterator<Item = T>) -> Self {
+        self.setup.source = Source::Fixed(addresses.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Calls the servers that `resolver` finds, and follows its changes.
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.setup.source = Source::Resolver(Arc::new(resolver));
+        self
+    }
+
+    /// Does as this policy says; the defaults unless set.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.setup.policy = policy;
+        self
+    }
+}
+
 /// Where the endpoints of a service come from.
 enum Source {
     Nowhere,
@@ -24,14 +53,6 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn new(service: Arc<str>) -> Self {
         Self { service, policy: Policy::default(), source: Source::Nowhere }
-    }
-
-    pub(crate) fn fixed<T: Into<String>>(&mut self, addresses: impl IntoIterator<Item = T>) {
-        self.source = Source::Fixed(addresses.into_iter().map(Into::into).collect());
-    }
-
-    pub(crate) fn resolver(&mut self, resolver: impl Resolver) {
-        self.source = Source::Resolver(Arc::new(resolver));
     }
 
     /// What makes the calls, after a check of the whole policy.

@@ -2,10 +2,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use seawall_circuit_breaker::{CircuitBreaker, State};
+use seawall_circuit_breaker::{CircuitBreakerService, State};
 use seawall_core::{Address, EndpointId};
-use seawall_load_balance::BalancerSnapshot;
+use seawall_load_balance::Balancer;
 use serde::Serialize;
+
+use crate::limit::Limit;
 
 /// A resilient client at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,15 +49,18 @@ pub struct EndpointSnapshot {
 
 impl Snapshot {
     /// The client as its balancer, its breakers and its limit see it.
-    pub(crate) fn new(
+    pub(crate) fn of<S, T, U, R>(
         service: &str,
-        balancer: BalancerSnapshot,
-        breakers: impl IntoIterator<Item = (EndpointId, CircuitBreaker)>,
-        limiter: Option<LimiterSnapshot>,
-    ) -> Self {
-        let breakers: HashMap<_, _> = breakers.into_iter().collect();
-        let endpoints = balancer.endpoints.into_iter().map(|endpoint| {
-            let breaker = breakers.get(&endpoint.id).map(CircuitBreaker::snapshot);
+        balancer: &Balancer<CircuitBreakerService<S, T>, U, R>,
+        limit: Option<&Limit>,
+    ) -> Self
+    where
+        CircuitBreakerService<S, T>: Clone + Send + Sync + 'static,
+    {
+        let guarded: HashMap<_, _> = balancer.services().into_iter().collect();
+        let endpoints = balancer.snapshot().endpoints.into_iter().map(|endpoint| {
+            let guarded = guarded.get(&endpoint.id);
+            let breaker = guarded.map(|guarded| guarded.breaker().snapshot());
             EndpointSnapshot {
                 id: endpoint.id,
                 address: endpoint.address,
@@ -69,6 +74,7 @@ impl Snapshot {
                 next_probe_in: breaker.and_then(|breaker| breaker.next_probe_in),
             }
         });
+        let limiter = limit.map(Limit::snapshot);
         Self { service: service.to_owned(), endpoints: endpoints.collect(), limiter }
     }
 }

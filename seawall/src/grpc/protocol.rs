@@ -1,17 +1,17 @@
 //! What is particular to gRPC in a call.
 
-use std::{error::Error as StdError, marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc};
 
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use seawall_core::{Error as Layered, http::ReplayRequest};
 use seawall_load_balance::Tried;
-use tonic::{Code, Status, TimeoutExpired, transport};
+use tonic::{Code, Status, transport};
 
-use super::resend::Attempt;
+use super::{conditions, resend::Attempt};
 use crate::{
     Error,
-    call::{Protocol, RESET, TIMED_OUT, UNSENT, rejection_conditions},
+    call::{Protocol, RESET, rejection_conditions},
     first_frame::{Beginning, FirstFrame},
     policy::{Policy, RetryOn},
 };
@@ -50,7 +50,7 @@ where
         first_frame: bool,
     ) -> (Self::Response, &'static [RetryOn]) {
         if let Some(status) = head.headers().get(Status::GRPC_STATUS) {
-            let failures = code_conditions(Code::from_bytes(status.as_bytes()));
+            let failures = conditions::code(Code::from_bytes(status.as_bytes()));
             return (head.map(FirstFrame::unread), failures);
         }
         if !first_frame {
@@ -61,7 +61,7 @@ where
         let failures = match body.beginning() {
             Beginning::Data => &[],
             Beginning::Error => RESET,
-            Beginning::End(trailers) => trailers.map_or(RESET, trailer_conditions),
+            Beginning::End(trailers) => trailers.map_or(RESET, conditions::trailers),
         };
         (Response::from_parts(head, body), failures)
     }
@@ -69,7 +69,7 @@ where
     fn error(&self, error: Self::BalancerError) -> (Error<transport::Error>, &'static [RetryOn]) {
         match error.flatten().into_inner() {
             Ok(error) => {
-                let failures = transport_conditions(&error);
+                let failures = conditions::transport(&error);
                 (Error::Transport(error), failures)
             }
             Err(rejection) => {
@@ -78,41 +78,4 @@ where
             }
         }
     }
-}
-
-fn trailer_conditions(trailers: &HeaderMap) -> &'static [RetryOn] {
-    match trailers.get(Status::GRPC_STATUS) {
-        Some(status) => code_conditions(Code::from_bytes(status.as_bytes())),
-        None => RESET,
-    }
-}
-
-fn code_conditions(code: Code) -> &'static [RetryOn] {
-    match code {
-        Code::Cancelled => &[RetryOn::Cancelled],
-        Code::DeadlineExceeded => &[RetryOn::DeadlineExceeded],
-        Code::Internal => &[RetryOn::Internal],
-        Code::ResourceExhausted => &[RetryOn::ResourceExhausted],
-        Code::Unavailable => &[RetryOn::Unavailable],
-        _ => &[],
-    }
-}
-
-/// What became of a call that the channel gave up.
-pub(super) fn transport_conditions(error: &(dyn StdError + 'static)) -> &'static [RetryOn] {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<tonic::ConnectError>() {
-            return UNSENT;
-        }
-        if error.is::<TimeoutExpired>() {
-            return TIMED_OUT;
-        }
-        let reason = error.downcast_ref::<h2::Error>().and_then(h2::Error::reason);
-        if reason == Some(h2::Reason::REFUSED_STREAM) {
-            return &[RetryOn::RefusedStream];
-        }
-        next = error.source();
-    }
-    RESET
 }

@@ -10,7 +10,7 @@ use seawall_core::{
 use seawall_load_balance::{JudgeUnsent, Resend, Tried, Unsent};
 use tonic::{body::Body, transport};
 
-use super::protocol::transport_conditions;
+use super::conditions;
 use crate::call::UNSENT;
 
 /// What the balancer takes for one attempt of a call. All attempts share what the call keeps.
@@ -43,7 +43,7 @@ impl Resend<Attempt> for ResendAttempt {
 impl JudgeUnsent<Layered<transport::Error>> for ResendAttempt {
     fn unsent(&self, error: &Layered<transport::Error>) -> Unsent {
         match error {
-            Layered::Inner(error) if transport_conditions(error) == UNSENT => Unsent::NoConnection,
+            Layered::Inner(error) if conditions::transport(error) == UNSENT => Unsent::NoConnection,
             error => match Rejection::find(error) {
                 Some(rejection) => Unsent::Rejected(rejection.retry_after()),
                 None => Unsent::No,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::Method;
 use reqwest::{Body, Request, Response};
 use seawall_core::{
     Error as Layered,
@@ -10,10 +10,10 @@ use seawall_core::{
 };
 use seawall_load_balance::Tried;
 
-use super::resend::Attempt;
+use super::{conditions, resend::Attempt};
 use crate::{
     Error,
-    call::{Protocol, RESET, TIMED_OUT, UNSENT, rejection_conditions},
+    call::{Protocol, RESET, rejection_conditions},
     first_frame::{Beginning, FirstFrame},
     policy::{Policy, RetryOn},
 };
@@ -58,7 +58,7 @@ impl Protocol for Http {
     }
 
     async fn begin(&self, head: Response, first_frame: bool) -> (Response, &'static [RetryOn]) {
-        let failures = status_conditions(head.status());
+        let failures = conditions::status(head.status());
         if !failures.is_empty() || !first_frame {
             return (head, failures);
         }
@@ -74,7 +74,7 @@ impl Protocol for Http {
     fn error(&self, error: Self::BalancerError) -> (Error<reqwest::Error>, &'static [RetryOn]) {
         match error.flatten().into_inner() {
             Ok(error) => {
-                let failures = transport_conditions(&error);
+                let failures = conditions::transport(&error);
                 (Error::Transport(error), failures)
             }
             Err(rejection) => {
@@ -82,27 +82,5 @@ impl Protocol for Http {
                 (Error::Rejected(rejection), failures)
             }
         }
-    }
-}
-
-fn status_conditions(status: StatusCode) -> &'static [RetryOn] {
-    match status.as_u16() {
-        503 => &[RetryOn::ServerError, RetryOn::GatewayError, RetryOn::Unavailable],
-        502 | 504 => &[RetryOn::ServerError, RetryOn::GatewayError],
-        500..=599 => &[RetryOn::ServerError],
-        _ => &[],
-    }
-}
-
-pub(super) fn transport_conditions(error: &reqwest::Error) -> &'static [RetryOn] {
-    if error.is_connect() {
-        UNSENT
-    } else if error.is_timeout() {
-        TIMED_OUT
-    } else if error.is_builder() {
-        // The same request fails the same way anywhere.
-        &[]
-    } else {
-        RESET
     }
 }

@@ -6,7 +6,7 @@ use reqwest::Request;
 use seawall_core::{Error as Layered, Rejection, reqwest::ReplayRequest};
 use seawall_load_balance::{JudgeUnsent, Resend, Tried, Unsent};
 
-use super::protocol::transport_conditions;
+use super::conditions;
 use crate::call::UNSENT;
 
 /// What the balancer takes for one attempt of a call. All attempts share what the call keeps.
@@ -39,7 +39,7 @@ impl Resend<Attempt> for ResendAttempt {
 impl JudgeUnsent<Layered<reqwest::Error>> for ResendAttempt {
     fn unsent(&self, error: &Layered<reqwest::Error>) -> Unsent {
         match error {
-            Layered::Inner(error) if transport_conditions(error) == UNSENT => Unsent::NoConnection,
+            Layered::Inner(error) if conditions::transport(error) == UNSENT => Unsent::NoConnection,
             error => match Rejection::find(error) {
                 Some(rejection) => Unsent::Rejected(rejection.retry_after()),
                 None => Unsent::No,
