@@ -11,11 +11,14 @@ mod agent;
 mod config;
 mod cursor;
 mod decode;
+mod env;
 mod follow;
 mod http;
+mod query;
 mod token;
 
 pub use config::{ConsulBuilder, EmptyAnswers};
+pub use query::{Consistency, Query, WeightFrom};
 
 use config::Settings;
 use http::Http;
@@ -92,6 +95,42 @@ impl Consul {
         ConsulBuilder::new(url)
     }
 
+    /// The agent that the environment names, as for Consul's own tools: `CONSUL_HTTP_ADDR` (with or
+    /// without a scheme, `unix://` included, `127.0.0.1:8500` by default), `CONSUL_HTTP_SSL`,
+    /// `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_NAMESPACE` and `CONSUL_PARTITION`.
+    ///
+    /// # Errors
+    ///
+    /// Names a variable that makes no sense. Those that name certificates are refused rather than
+    /// overlooked: [`ConsulBuilder::customize_client`] is the place for these.
+    pub fn from_env() -> Result<ConsulBuilder, ConfigError> {
+        env::builder(|name| std::env::var(name).ok())
+    }
+
+    /// Follows those instances of `service` that `query` asks for.
+    ///
+    /// Watches of one service with one query share what is sent to the agent.
+    ///
+    /// # Errors
+    ///
+    /// When the query holds an empty name.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, which carries the task behind the watch.
+    pub fn watch_with(&self, service: &str, query: Query) -> Result<Watch, ConfigError> {
+        query.check()?;
+        Ok(self.follow(service, query))
+    }
+
+    fn follow(&self, service: &str, query: Query) -> Watch {
+        self.shared.hub.watch(&query.key(service), |publisher| {
+            let shared = Arc::clone(&self.shared);
+            let task = follow::follow(shared, service.to_owned(), query, publisher);
+            tokio::spawn(task).abort_handle()
+        })
+    }
+
     /// Asks the agent whether it is there and knows a leader: a check for the start of a program.
     ///
     /// # Errors
@@ -125,10 +164,7 @@ impl Registrar for Consul {
 
 impl Resolver for Consul {
     fn watch(&self, service: &str) -> Watch {
-        self.shared.hub.watch(service, |publisher| {
-            let task = follow::follow(Arc::clone(&self.shared), service.to_owned(), publisher);
-            tokio::spawn(task).abort_handle()
-        })
+        self.follow(service, self.shared.settings.query.clone())
     }
 }
 

@@ -77,7 +77,7 @@ pub use self::consulrs::ConsulRs;
 pub use agent::Agent;
 #[cfg(feature = "consul")]
 #[cfg_attr(docsrs, doc(cfg(feature = "consul")))]
-pub use consul::{Consul, ConsulBuilder, EmptyAnswers};
+pub use consul::{Consistency, Consul, ConsulBuilder, EmptyAnswers, Query, WeightFrom};
 pub use lease::{Lease, LeaseState, NotDeregistered};
 pub use memory::Memory;
 pub use registrar::{RegisterError, Registrar};

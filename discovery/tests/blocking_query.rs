@@ -10,7 +10,9 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use futures::{FutureExt as _, StreamExt as _};
 use scripted::{Answer, Scripted, instances, until};
-use seawall_discovery::{Consul, ConsulBuilder, EmptyAnswers, Resolver, Watch, WatchState};
+use seawall_discovery::{
+    Consistency, Consul, ConsulBuilder, EmptyAnswers, Query, Resolver, Watch, WatchState,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -81,7 +83,9 @@ async fn a_query_names_the_service_the_wait_and_the_datacenter() {
         _ => Answer::never(),
     })
     .await;
-    let consul = consul(&format!("{}/below/", server.url())).wait(ms(90_000)).datacenter("dc 2");
+    let consul = consul(&format!("{}/below/", server.url()))
+        .wait(ms(90_000))
+        .query(Query::new().datacenter("dc 2"));
     let _watch = consul.build().unwrap().watch("a/b é");
     let seen = server.requests(2).await;
     assert_eq!(seen[0].path, "/below/v1/health/service/a%2Fb%20%C3%A9");
@@ -373,4 +377,31 @@ async fn the_token_is_in_a_header_only_and_is_asked_for_anew_each_time() {
         assert!(!format!("{} {:?}", seen.path, seen.query).contains("secret"), "{seen:?}");
     }
     assert!(!format!("{consul:?}").contains("secret"), "{consul:?}");
+}
+
+#[tokio::test]
+async fn a_query_of_its_own_has_a_watch_of_its_own() {
+    let server = Scripted::start(|number, _| match number {
+        0 => Answer::list(3, &["a"]),
+        _ => Answer::never(),
+    })
+    .await;
+    let consul = consul(&server.url()).namespace("n").partition("p").build().unwrap();
+    let query = Query::new().tag("a&b").tag("c").filter("Service.Port == 1");
+    let query = query.consistency(Consistency::Stale);
+    let watch = consul.watch_with("orders", query.clone()).unwrap();
+    let same = consul.watch_with("orders", query).unwrap();
+    watch.ready(ms(1_000)).await.unwrap();
+    server.requests(2).await;
+    let seen = &server.seen()[1].query;
+    assert_eq!((&*seen["filter"], &*seen["tag"]), ("Service.Port+%3D%3D+1", "c"));
+    assert_eq!((&*seen["ns"], &*seen["partition"], &*seen["index"]), ("n", "p", "3"));
+    let all = consul.watch("orders");
+    server.requests(3).await;
+    sleep(ms(50)).await;
+    assert_eq!((server.seen().len(), server.open().0), (3, 2));
+    drop((watch, same));
+    until("one left", || server.open().0 == 1).await;
+    drop(all);
+    assert!(consul.watch_with("orders", Query::new().tag("")).is_err());
 }

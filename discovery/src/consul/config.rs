@@ -6,7 +6,7 @@ use reqwest::{ClientBuilder, Url, redirect};
 use seawall_core::ConfigError;
 
 use super::{
-    Consul, Shared, follow,
+    Consul, Query, Shared, follow,
     http::Http,
     token::{self, Token},
 };
@@ -47,7 +47,9 @@ pub enum EmptyAnswers {
 pub(super) struct Settings {
     pub(super) base: Url,
     pub(super) token: Token,
-    pub(super) datacenter: Option<String>,
+    pub(super) query: Query,
+    pub(super) namespace: Option<String>,
+    pub(super) partition: Option<String>,
     pub(super) wait: Duration,
     pub(super) slack: Duration,
     pub(super) request_timeout: Duration,
@@ -61,7 +63,8 @@ pub(super) struct Settings {
 ///
 /// | field | default |
 /// |---|---|
-/// | `token`, `datacenter` | none |
+/// | `token`, `namespace`, `partition` | none |
+/// | `query` | all that pass or warn |
 /// | `wait` | 60 s |
 /// | `wait_slack` | 5 s |
 /// | `request_timeout` | 5 s |
@@ -73,7 +76,9 @@ pub(super) struct Settings {
 pub struct ConsulBuilder {
     url: String,
     token: Result<Token, ConfigError>,
-    datacenter: Option<String>,
+    query: Query,
+    namespace: Option<String>,
+    partition: Option<String>,
     wait: Duration,
     slack: Duration,
     request_timeout: Duration,
@@ -89,7 +94,9 @@ impl ConsulBuilder {
         Self {
             url: url.to_owned(),
             token: Ok(Token::None),
-            datacenter: None,
+            query: Query::new(),
+            namespace: None,
+            partition: None,
             wait: WAIT,
             slack: SLACK,
             request_timeout: REQUEST_TIMEOUT,
@@ -121,10 +128,22 @@ impl ConsulBuilder {
         self
     }
 
-    /// The datacenter whose services are followed, in place of the agent's own. Instances are
-    /// always registered with the agent itself.
-    pub fn datacenter(mut self, name: impl Into<String>) -> Self {
-        self.datacenter = Some(name.into());
+    /// What [`Resolver::watch`](crate::Resolver::watch) follows of each service: all that pass or
+    /// warn, by default.
+    pub fn query(mut self, query: Query) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// The namespace that instances are registered and followed in; Consul Enterprise only.
+    pub fn namespace(mut self, name: impl Into<String>) -> Self {
+        self.namespace = Some(name.into());
+        self
+    }
+
+    /// The admin partition that instances are registered and followed in; Consul Enterprise only.
+    pub fn partition(mut self, name: impl Into<String>) -> Self {
+        self.partition = Some(name.into());
         self
     }
 
@@ -213,8 +232,11 @@ impl ConsulBuilder {
         if self.in_flight == 0 {
             return Err(ConfigError::new("max_in_flight", 0, "at least 1"));
         }
-        if self.datacenter.as_deref() == Some("") {
-            return Err(ConfigError::new("datacenter", "empty", "a name"));
+        self.query.check()?;
+        for (field, name) in [("namespace", &self.namespace), ("partition", &self.partition)] {
+            if name.as_deref() == Some("") {
+                return Err(ConfigError::new(field, "empty", "a name"));
+            }
         }
         let client = || {
             let client = reqwest::Client::builder()
@@ -232,7 +254,9 @@ impl ConsulBuilder {
         let settings = Settings {
             base,
             token: self.token?,
-            datacenter: self.datacenter,
+            query: self.query,
+            namespace: self.namespace,
+            partition: self.partition,
             wait: self.wait,
             slack: self.slack,
             request_timeout: self.request_timeout,
@@ -292,13 +316,19 @@ mod tests {
     #[test]
     fn a_wrong_setting_is_refused_by_name_before_any_request() {
         let ms = Duration::from_millis;
+        let no_key = super::super::WeightFrom::Tag("".into());
         for (field, builder) in [
             ("url", Consul::builder("127.0.0.1:8500")),
             ("url", Consul::builder("")),
             ("url", Consul::builder("ftp://127.0.0.1")),
             ("url", Consul::builder("http://h/#x")),
             ("token", builder().token("a\nb")),
-            ("datacenter", builder().datacenter("")),
+            ("query.datacenter", builder().query(Query::new().datacenter(""))),
+            ("query.tag", builder().query(Query::new().tag(""))),
+            ("query.filter", builder().query(Query::new().filter(""))),
+            ("query.weight_from", builder().query(Query::new().weight_from(no_key))),
+            ("namespace", builder().namespace("")),
+            ("partition", builder().partition("")),
             ("wait", builder().wait(Duration::ZERO)),
             ("wait", builder().wait(ms(600_001))),
             ("wait_slack", builder().wait_slack(Duration::ZERO)),

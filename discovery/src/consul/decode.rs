@@ -11,6 +11,7 @@ use seawall_core::{Address, Endpoint, Health};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::WeightFrom;
 use crate::registration::ZONE;
 
 /// What a node or an operator puts on an instance, in place of its own health.
@@ -92,19 +93,19 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// # Errors
 ///
 /// When it is no list at all, or cut short.
-pub(super) fn instances(body: &[u8]) -> Result<Instances, serde_json::Error> {
+pub(super) fn instances(body: &[u8], weights: &WeightFrom) -> Result<Instances, serde_json::Error> {
     let mut read = Instances::default();
     let mut nodes = Vec::new();
     // Consul writes an empty list as `null` in some versions.
     if let Ok(entries) = serde_json::from_slice::<Option<Vec<Entry<'_>>>>(body) {
         for entry in entries.unwrap_or_default() {
-            read.take(entry, &mut nodes);
+            read.take(entry, weights, &mut nodes);
         }
     } else {
         let raw = serde_json::from_slice::<Option<Vec<&RawValue>>>(body)?;
         for (place, raw) in raw.unwrap_or_default().into_iter().enumerate() {
             match serde_json::from_str::<Entry<'_>>(raw.get()) {
-                Ok(entry) => read.take(entry, &mut nodes),
+                Ok(entry) => read.take(entry, weights, &mut nodes),
                 Err(error) => {
                     let id = format!("number {place} of the answer");
                     read.skipped.push(Skipped { id, why: error.to_string() });
@@ -117,8 +118,8 @@ pub(super) fn instances(body: &[u8]) -> Result<Instances, serde_json::Error> {
 }
 
 impl Instances {
-    fn take(&mut self, entry: Entry<'_>, nodes: &mut Vec<String>) {
-        match entry.endpoint() {
+    fn take(&mut self, entry: Entry<'_>, weights: &WeightFrom, nodes: &mut Vec<String>) {
+        match entry.endpoint(weights) {
             Ok(Some(endpoint)) => {
                 self.endpoints.push(endpoint);
                 nodes.push(entry.node.node.map(|name| name.0.into_owned()).unwrap_or_default());
@@ -151,7 +152,7 @@ impl Instances {
 
 impl Entry<'_> {
     /// `None` if it is not to be called now.
-    fn endpoint(&self) -> Result<Option<Endpoint>, String> {
+    fn endpoint(&self, weights: &WeightFrom) -> Result<Option<Endpoint>, String> {
         let health = self.health()?;
         if matches!(health, Health::Critical | Health::Maintenance) {
             return Ok(None);
@@ -167,7 +168,7 @@ impl Entry<'_> {
         let address = Address::new(host, port?).map_err(|error| error.to_string())?;
         let mut endpoint = Endpoint::new(&*service.id.0, address)
             .with_health(health)
-            .with_weight(self.weight(health)?)
+            .with_weight(self.weight(health, weights)?)
             .with_tags(service.tags.iter().flatten().map(|tag| Arc::from(&*tag.0)));
         for (key, value) in service.meta.iter().flatten() {
             let value = value.as_ref().map_or("", |value| &value.0);
@@ -198,12 +199,27 @@ impl Entry<'_> {
         Ok(worst)
     }
 
-    fn weight(&self, health: Health) -> Result<u16, String> {
-        let Some(weights) = &self.service.weights else { return Ok(1) };
-        let weight = match health {
+    fn weight(&self, health: Health, from: &WeightFrom) -> Result<u16, String> {
+        let service = &self.service;
+        let text = match from {
+            WeightFrom::Weights => None,
+            WeightFrom::Tag(key) => service.tags.iter().flatten().find_map(|tag| {
+                let (name, value) = tag.0.split_once('=')?;
+                (*name == **key).then_some(value)
+            }),
+            WeightFrom::Metadata(key) => service
+                .meta
+                .iter()
+                .flatten()
+                .find_map(|(name, value)| (*name.0 == **key).then_some(&*value.as_ref()?.0)),
+        };
+        if let Some(text) = text {
+            return text.parse().map_err(|_| format!("its weight is {text:?}"));
+        }
+        let weight = service.weights.as_ref().and_then(|weights| match health {
             Health::Warning => weights.warning,
             _ => weights.passing,
-        };
+        });
         let weight = weight.unwrap_or(1);
         u16::try_from(weight).map_err(|_| format!("its weight is {weight}"))
     }
@@ -226,6 +242,11 @@ mod tests {
             },
             "Checks": [{"Node": "n1", "CheckID": "service:x", "Status": "passing", "Output": ""}]
         })
+    }
+
+    /// As every test but one reads.
+    fn instances(body: &[u8]) -> Result<Instances, serde_json::Error> {
+        super::instances(body, &WeightFrom::Weights)
     }
 
     fn read(entries: &[Value]) -> Instances {
@@ -307,6 +328,25 @@ mod tests {
         assert_eq!(read(&[bare]).endpoints[0].weight(), 1);
         assert_eq!(instances(b"null").unwrap(), Instances::default());
         assert_eq!(instances(b" [] ").unwrap(), Instances::default());
+    }
+
+    #[test]
+    fn a_weight_may_stand_in_a_tag_or_in_the_metadata() {
+        let weight = |entry: Value, from| {
+            let body = serde_json::to_vec(&[entry]).unwrap();
+            let read = super::instances(&body, &from).unwrap();
+            read.endpoints.first().map(Endpoint::weight)
+        };
+        let tag = |tag: &str| changed("/Service/Tags/0", json!(tag));
+        let meta = |value: Value| changed("/Service/Meta/k", value);
+        let (by_tag, by_meta) = (WeightFrom::Tag("w".into()), WeightFrom::Metadata("k".into()));
+        assert_eq!(weight(tag("w=30"), by_tag.clone()), Some(30));
+        assert_eq!(weight(tag("w=0"), by_tag.clone()), Some(0));
+        assert_eq!(weight(tag("ww=30"), by_tag.clone()), Some(7), "another tag");
+        assert_eq!(weight(tag("w=many"), by_tag), None);
+        assert_eq!(weight(meta(json!("30")), by_meta.clone()), Some(30));
+        assert_eq!(weight(meta(json!(null)), by_meta.clone()), Some(7));
+        assert_eq!(weight(meta(json!("-1")), by_meta), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    EmptyAnswers, Shared,
+    EmptyAnswers, Query, Shared,
     cursor::{Cursor, Step},
     decode::{self, Skipped},
     http::Answer,
@@ -63,10 +63,16 @@ impl WakeUps {
 }
 
 /// Follows `service` until nobody watches it any more, which aborts this.
-pub(super) async fn follow(shared: Arc<Shared>, service: String, publisher: Publisher) {
+pub(super) async fn follow(
+    shared: Arc<Shared>,
+    service: String,
+    query: Query,
+    publisher: Publisher,
+) {
     let mut follower = Follower {
         policy: shared.settings.empty_answers,
         service,
+        query,
         publisher,
         cursor: Cursor::default(),
         doubted: false,
@@ -82,7 +88,7 @@ pub(super) async fn follow(shared: Arc<Shared>, service: String, publisher: Publ
         let wait = follower.wait(shared.settings.wait);
         let (place, wait) = shared.turns.take(shared.hub.len(), wait).await;
         let index = follower.cursor.index();
-        let answer = shared.http.instances(&follower.service, index, wait).await;
+        let answer = shared.http.instances(&follower.service, &follower.query, index, wait).await;
         drop(place);
         let read = answer.and_then(|answer| {
             follower.answered(&answer).map_err(|error| shared.http.garbled(error))
@@ -106,6 +112,7 @@ pub(super) async fn follow(shared: Arc<Shared>, service: String, publisher: Publ
 struct Follower {
     policy: EmptyAnswers,
     service: String,
+    query: Query,
     publisher: Publisher,
     cursor: Cursor,
     /// Something happened after which an empty answer cannot be trusted.
@@ -142,7 +149,7 @@ impl Follower {
             self.publisher.fresh();
             return Ok(());
         }
-        let read = decode::instances(&answer.body)?;
+        let read = decode::instances(&answer.body, self.query.weights())?;
         if read.skipped != self.skipped {
             for Skipped { id, why } in &read.skipped {
                 tracing::warn!(service = self.service, id, why, "instance is skipped");

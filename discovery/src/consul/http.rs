@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt, time::Duration};
 use reqwest::{Client, Method, Response, Url};
 use tokio::time::timeout;
 
-use super::config::Settings;
+use super::{Query, config::Settings};
 use crate::{RegisterError, wire};
 
 const INDEX: &str = "x-consul-index";
@@ -73,18 +73,22 @@ impl Http {
     pub(super) async fn instances(
         &self,
         service: &str,
+        query: &Query,
         index: Option<u64>,
         wait: Duration,
     ) -> Result<Answer, RegisterError> {
-        let (index, millis) = (index.map(|i| i.to_string()), format!("{}ms", wait.as_millis()));
-        let mut query = Vec::new();
+        let mut url = self.url(&["v1", "health", "service", service], &[]);
         let mut limit = self.settings.request_timeout;
-        if let Some(index) = &index {
-            query.extend([("index", &**index), ("wait", &*millis)]);
+        query.write(&mut url);
+        if let Some(index) = index {
+            let wait_millis = wire::millis(wait);
+            let index = index.to_string();
+            url.query_pairs_mut().append_pair("index", &index).append_pair("wait", &wait_millis);
             limit = wait.saturating_add(wait / 16).saturating_add(self.settings.slack);
         }
-        query.extend(self.settings.datacenter.as_deref().map(|name| ("dc", name)));
-        let url = self.url(&["v1", "health", "service", service], &query);
+        if url.query() == Some("") {
+            url.set_query(None);
+        }
         self.send(&self.waiting, Method::GET, url, None, limit).await
     }
 
@@ -93,8 +97,12 @@ impl Http {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
+        let (namespace, partition) = (&self.settings.namespace, &self.settings.partition);
+        let of = [("ns", namespace), ("partition", partition)];
+        let of = of.iter().filter_map(|(key, name)| Some((*key, name.as_deref()?)));
+        url.query_pairs_mut().extend_pairs(query).extend_pairs(of);
+        if url.query() == Some("") {
+            url.set_query(None);
         }
         url
     }
