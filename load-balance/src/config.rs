@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use seawall_core::{Clock, ConfigError};
 
-use crate::{Ejection, SlowStart, elsewhere::MOST_PICKS};
+use crate::{Ejection, Policy, SlowStart, elsewhere::MOST_PICKS};
 
 /// How a balancer behaves. Made by [`Config::builder`].
 ///
 /// | setting | default |
 /// |---|---|
+/// | [`policy`](ConfigBuilder::policy) | [`Policy::PowerOfTwo`] |
 /// | [`wait_for_endpoints`](ConfigBuilder::wait_for_endpoints) | 5 s |
 /// | [`max_picks`](ConfigBuilder::max_picks) | 5 |
 /// | [`ejection`](ConfigBuilder::ejection) | [`Ejection::new`] |
@@ -21,6 +22,7 @@ use crate::{Ejection, SlowStart, elsewhere::MOST_PICKS};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) name: Option<Arc<str>>,
+    pub(crate) policy: Policy,
     pub(crate) wait_for_endpoints: Duration,
     pub(crate) max_picks: u8,
     pub(crate) ejection: Option<Ejection>,
@@ -41,6 +43,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             name: None,
+            policy: Policy::default(),
             // As long as a resolver waits for one answer of a name server: a set that is empty for
             // longer than that is empty for good, as far as the caller is concerned.
             wait_for_endpoints: Duration::from_secs(5),
@@ -67,6 +70,12 @@ impl ConfigBuilder {
     /// What refusals of the balancer call it.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.config.name = Some(name.into());
+        self
+    }
+
+    /// By which rule endpoints are picked; the less loaded of two unless set.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.config.policy = policy;
         self
     }
 
@@ -129,6 +138,7 @@ impl ConfigBuilder {
         if config.panic_percent > 100 {
             return Err(ConfigError::new("panic_threshold", config.panic_percent, "0 to 100"));
         }
+        config.policy.check().map_err(|error| error.within("policy"))?;
         if let Some(ejection) = &config.ejection {
             ejection.check().map_err(|error| error.within("ejection"))?;
         }

@@ -15,7 +15,9 @@ use std::time::Duration;
 use seawall_core::{Clock, Instant};
 
 use crate::{
+    PeakEwma,
     eject::Ejection,
+    latency::{Above, Latency},
     node::Node,
     slow_start::SlowStart,
     sync::{
@@ -38,6 +40,10 @@ pub(crate) struct Health {
     pub(crate) ejection: Option<Ejection>,
     pub(crate) slow_start: Option<SlowStart>,
     pub(crate) panic_percent: u8,
+    /// Where the policy goes by latency.
+    ewma: Option<PeakEwma>,
+    /// The latency of all endpoints together.
+    usual: Latency,
     /// Endpoints that may be picked by their weight.
     endpoints: AtomicUsize,
     /// Those of them that their registry calls critical.
@@ -67,18 +73,36 @@ pub(crate) enum Standing {
     Broken,
 }
 
+/// The expected latency of endpoints at one moment.
+pub(crate) struct Costs<'a> {
+    ewma: &'a PeakEwma,
+    usual: f32,
+    now: Instant,
+}
+
+impl Costs<'_> {
+    /// In nanoseconds, or 1 for all while nothing is known.
+    #[inline]
+    pub(crate) fn of(&self, node: &Node) -> f32 {
+        node.latency().at(self.now, self.ewma.decay(), self.usual)
+    }
+}
+
 impl Health {
     pub(crate) fn new(
         clock: Clock,
         ejection: Option<Ejection>,
         slow_start: Option<SlowStart>,
         panic_percent: u8,
+        ewma: Option<PeakEwma>,
     ) -> Self {
         Self {
             clock,
             ejection,
             slow_start,
             panic_percent,
+            ewma,
+            usual: Latency::default(),
             endpoints: AtomicUsize::new(0),
             critical: AtomicUsize::new(0),
             ejected: AtomicUsize::new(0),
@@ -104,9 +128,23 @@ impl Health {
     }
 
     /// The time at which a call begins, where something needs to know how long it took.
+    #[inline]
     pub(crate) fn start(&self) -> Option<Instant> {
-        let asked = self.ejection.as_ref().is_some_and(|rules| rules.abandoned_after().is_some());
+        let asked = self.ewma.is_some()
+            || self.ejection.as_ref().is_some_and(|rules| rules.abandoned_after().is_some());
         asked.then(|| self.clock.now())
+    }
+
+    /// An endpoint has answered a call that began at `started`.
+    pub(crate) fn answered(&self, node: &Node, started: Option<Instant>) {
+        let (Some(ewma), Some(started)) = (&self.ewma, started) else { return };
+        let now = self.clock.now();
+        let latency = now.saturating_since(started);
+        node.latency().add(latency, now, ewma.decay(), Above::Peak);
+        // One in eight suffices for an average, and all threads write it.
+        if node.finished() % 8 == 0 {
+            self.usual.add(latency, now, ewma.decay(), Above::Mean);
+        }
     }
 
     pub(crate) fn success(&self, node: &Node) {
@@ -117,7 +155,14 @@ impl Health {
         }
     }
 
-    pub(crate) fn failure(&self, node: &Node) {
+    /// A call has failed, unanswered when `started` is there.
+    pub(crate) fn failure(&self, node: &Node, started: Option<Instant>) {
+        if let Some(ewma) = &self.ewma {
+            let now = self.clock.now();
+            let waited = started.map_or(Duration::ZERO, |started| now.saturating_since(started));
+            let latency = waited.max(ewma.failure_penalty());
+            node.latency().add(latency, now, ewma.decay(), Above::Peak);
+        }
         let Some(rules) = &self.ejection else { return };
         let consecutive = node.state().consecutive.fetch_add(1, Relaxed).saturating_add(1);
         if consecutive >= rules.consecutive_failures() {
@@ -125,13 +170,28 @@ impl Health {
         }
     }
 
+    /// A call was dropped, unanswered when `started` is there.
     pub(crate) fn abandoned(&self, node: &Node, started: Option<Instant>) {
+        let Some(started) = started else { return };
+        let now = self.clock.now();
+        let waited = now.saturating_since(started);
         let after = self.ejection.as_ref().and_then(Ejection::abandoned_after);
-        if let (Some(after), Some(started)) = (after, started)
-            && self.clock.now().saturating_since(started) >= after
+        if after.is_some_and(|after| waited >= after) {
+            self.failure(node, Some(started));
+        } else if let Some(ewma) = &self.ewma
+            && node.latency().last().is_none_or(|latency| waited.as_nanos() as f32 > latency)
         {
-            self.failure(node);
+            // Short of an answer, all that is known is that it would have taken longer.
+            node.latency().add(waited, now, ewma.decay(), Above::Peak);
         }
+    }
+
+    /// What calls cost, where the policy goes by it.
+    #[inline]
+    pub(crate) fn costs(&self) -> Option<Costs<'_>> {
+        let ewma = self.ewma.as_ref()?;
+        let usual = self.usual.last().unwrap_or(1.0);
+        Some(Costs { ewma, usual, now: self.clock.now() })
     }
 
     /// The standing of an endpoint, which returns from ejection here when its time has come.

@@ -4,7 +4,7 @@ use std::{any::Any, sync::Arc};
 
 use seawall_core::{Endpoint, Health as Registered};
 
-use crate::{health::Health, link::Link, node::Node, pick::Table, set::Batch};
+use crate::{Policy, health::Health, link::Link, node::Node, pick::Table, set::Batch};
 
 /// The endpoints of a balancer at one moment. Each list is ordered by id.
 pub(crate) struct Members<S> {
@@ -33,12 +33,18 @@ impl<S> Clone for Entry<S> {
 pub(crate) type Retired = Vec<Arc<dyn Any + Send + Sync>>;
 
 impl<S: Clone + Send + Sync + 'static> Members<S> {
-    pub(crate) fn empty() -> Self {
-        Self { entries: Vec::new(), drained: Vec::new(), table: Table::new([].iter()) }
+    pub(crate) fn empty(policy: &Policy) -> Self {
+        let table = Table::new(policy, std::iter::empty());
+        Self { entries: Vec::new(), drained: Vec::new(), table }
     }
 
     /// The snapshot after `batch`.
-    pub(crate) fn after(&self, batch: &Batch, health: &Arc<Health>) -> (Self, Retired) {
+    pub(crate) fn after(
+        &self,
+        batch: &Batch,
+        policy: &Policy,
+        health: &Arc<Health>,
+    ) -> (Self, Retired) {
         let mut retired = Retired::new();
         let mut touched = Vec::with_capacity(batch.len());
         let mut drained_touched = Vec::new();
@@ -79,7 +85,7 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
         let entries = merged(&self.entries, batch, touched);
         let drained = merged(&self.drained, batch, drained_touched);
         health.set_endpoints(entries.len(), entries.iter().filter(|e| e.critical).count());
-        let table = Table::new(entries.iter().map(|entry| &entry.weight));
+        let table = Table::new(policy, entries.iter().map(|entry| entry.weight));
         (Self { entries, drained, table }, retired)
     }
 }
@@ -107,6 +113,7 @@ impl<S: Clone + Send + Sync + 'static> Entry<S> {
         let link = if moved {
             // Another process, most likely: the failures of the old one are not its own.
             health.reset(self.node.state());
+            self.node.latency().forget();
             retired.extend(self.link.retire().map(|service| service as _));
             Arc::new(Link::new())
         } else {

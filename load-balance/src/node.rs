@@ -14,6 +14,7 @@ use seawall_core::{Endpoint, EndpointId, Instant, Outcome};
 
 use crate::{
     health::{Health, State},
+    latency::Latency,
     sync::{
         AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
@@ -37,6 +38,7 @@ pub(crate) struct Node {
 struct Hot {
     started: AtomicU64,
     finished: AtomicU64,
+    latency: Latency,
     state: State,
 }
 
@@ -46,6 +48,7 @@ impl Node {
             hot: Hot {
                 started: AtomicU64::new(0),
                 finished: AtomicU64::new(0),
+                latency: Latency::default(),
                 state: State::default(),
             },
             failures: AtomicU64::new(0),
@@ -85,18 +88,28 @@ impl Node {
         self.hot.started.load(Relaxed).saturating_sub(finished)
     }
 
+    pub(crate) fn latency(&self) -> &Latency {
+        &self.hot.latency
+    }
+
+    pub(crate) fn finished(&self) -> u64 {
+        // Relaxed: a number to take every eighth call by.
+        self.hot.finished.load(Relaxed)
+    }
+
     pub(crate) fn begin(&self) {
         // Relaxed: whoever must see this sees it through `finished`.
         self.hot.started.fetch_add(1, Relaxed);
     }
 
-    /// A call has ended with this outcome, `None` when its caller abandoned it.
+    /// A call has ended with this outcome, `None` when its caller abandoned it. `started` is there
+    /// when it was not answered and its time is measured.
     pub(crate) fn end(&self, outcome: Option<Outcome>, started: Option<Instant>) {
         match outcome {
             Some(Outcome::Success) => self.health.success(self),
             Some(Outcome::Failure) => {
                 self.failures.fetch_add(1, Relaxed);
-                self.health.failure(self);
+                self.health.failure(self, started);
             }
             // A refusal by a layer of ours, or an outcome that is not known here.
             Some(_) => {

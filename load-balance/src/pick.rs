@@ -1,12 +1,18 @@
 //! Which endpoint gets the next call.
 
 mod alias;
+mod cycle;
 mod power_of_two;
+mod round_robin;
 
 use fastrand::Rng;
 
-use self::alias::Alias;
-pub(crate) use self::power_of_two::power_of_two;
+use self::{alias::Alias, cycle::Cycle};
+pub(crate) use self::{
+    power_of_two::power_of_two,
+    round_robin::{random, round_robin},
+};
+use crate::Policy;
 
 /// What a pick knows of a snapshot.
 pub(crate) trait Candidates {
@@ -15,6 +21,9 @@ pub(crate) trait Candidates {
 
     /// Draws one of them by weight.
     fn draw(&mut self) -> usize;
+
+    /// Whose turn it is.
+    fn turn(&mut self) -> usize;
 
     fn rng(&mut self) -> &mut Rng;
 
@@ -25,30 +34,48 @@ pub(crate) trait Candidates {
     fn load(&self, at: usize, share: f64) -> f64;
 }
 
+/// What a policy prepares for one snapshot.
+pub(crate) struct Table {
+    draws: Draws,
+    /// Where the policy takes turns.
+    cycle: Option<Cycle>,
+}
+
 /// Draws endpoints by weight.
-pub(crate) enum Table {
+enum Draws {
     /// All weights are equal.
     Uniform,
     Alias(Alias),
 }
 
 impl Table {
-    pub(crate) fn new<'a>(weights: impl ExactSizeIterator<Item = &'a u16> + Clone) -> Self {
+    pub(crate) fn new(
+        policy: &Policy,
+        weights: impl ExactSizeIterator<Item = u16> + Clone,
+    ) -> Self {
         let first = weights.clone().next();
-        if weights.clone().all(|weight| Some(weight) == first) {
-            Self::Uniform
+        let draws = if weights.clone().all(|weight| Some(weight) == first) {
+            Draws::Uniform
         } else {
-            Self::Alias(Alias::new(weights.copied()))
-        }
+            Draws::Alias(Alias::new(weights.clone()))
+        };
+        let cycle = matches!(policy, Policy::RoundRobin).then(|| Cycle::new(weights));
+        Self { draws, cycle }
     }
 
     /// One of `len` endpoints, of which there must be one.
     #[inline]
     pub(crate) fn draw(&self, len: usize, rng: &mut Rng) -> usize {
-        match self {
-            Self::Uniform => below(len, rng),
-            Self::Alias(alias) => alias.draw(rng),
+        match &self.draws {
+            Draws::Uniform => below(len, rng),
+            Draws::Alias(alias) => alias.draw(rng),
         }
+    }
+
+    /// The endpoint at this place of the cycle.
+    #[inline]
+    pub(crate) fn at(&self, place: u64) -> usize {
+        self.cycle.as_ref().map_or(0, |cycle| cycle.at(place))
     }
 }
 

@@ -67,7 +67,12 @@ impl Picked {
 
 impl Guard for Picked {
     fn answered(&mut self) {
-        self.answered = true;
+        if let Some(node) = &self.node
+            && !self.answered
+        {
+            self.answered = true;
+            node.health().answered(node, self.started);
+        }
     }
 
     fn finish(mut self, outcome: Outcome) {

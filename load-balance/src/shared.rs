@@ -11,13 +11,13 @@ use fastrand::Rng;
 use seawall_core::{Clock, Reason, Rejection, Retry};
 
 use crate::{
-    Config, EndpointSet, Picked,
+    Config, EndpointSet, Picked, Policy,
     elsewhere::Elsewhere,
-    health::{Health, Standing},
+    health::{Costs, Health, Standing},
     link::{Make, NoService},
     members::{Entry, Members, Retired},
     node::Node,
-    pick::{Candidates, power_of_two},
+    pick::{Candidates, power_of_two, random, round_robin},
     set::{Batch, Watcher},
     sync::{
         AtomicU64, Mutex,
@@ -38,6 +38,8 @@ pub(crate) struct Shared<S> {
     pub(crate) health: Arc<Health>,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) set: EndpointSet,
+    policy: Policy,
+    turn: Turn,
     make: Box<Make<S>>,
     admits: Option<fn(&S) -> bool>,
     pub(crate) wait: Duration,
@@ -54,6 +56,10 @@ struct Current<S> {
     /// own to the swap, which every clone of a balancer would pay for.
     version: AtomicU64,
 }
+
+/// Written by every pick of a policy that takes turns.
+#[repr(align(128))]
+struct Turn(AtomicU64);
 
 /// A snapshot that one clone has at hand.
 pub(crate) struct Cached<S> {
@@ -95,6 +101,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     ) -> Arc<Self> {
         let Config {
             name,
+            policy,
             wait_for_endpoints,
             max_picks,
             ejection,
@@ -103,21 +110,32 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             clock,
             seed,
         } = config;
+        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+        let start = Rng::with_seed(seed).u16(..);
         let shared = Arc::new(Self {
             current: Current {
-                members: ArcSwap::from_pointee(Members::empty()),
+                members: ArcSwap::from_pointee(Members::empty(&policy)),
                 version: AtomicU64::new(0),
             },
             history: Mutex::default(),
-            health: Arc::new(Health::new(clock, ejection, slow_start, panic_percent)),
+            health: Arc::new(Health::new(
+                clock,
+                ejection,
+                slow_start,
+                panic_percent,
+                policy.peak_ewma().cloned(),
+            )),
             waiting: Arc::default(),
             set: set.clone(),
+            policy,
+            // A random start keeps the clients of a service out of step with each other.
+            turn: Turn(AtomicU64::new(start.into())),
             make,
             admits,
             wait: wait_for_endpoints,
             max_picks,
             name,
-            seeds: AtomicU64::new(seed.unwrap_or_else(|| fastrand::u64(..))),
+            seeds: AtomicU64::new(seed),
         });
         let weak: Weak<Self> = Arc::downgrade(&shared);
         set.watch(weak);
@@ -202,10 +220,23 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         if members.entries.is_empty() {
             return Err(Nothing::Empty);
         }
-        let mut view =
-            View { shared: self, members, rng, elsewhere, relaxed: 0, refused: 0, panicking: None };
+        let mut view = View {
+            shared: self,
+            members,
+            rng,
+            elsewhere,
+            relaxed: 0,
+            refused: 0,
+            panicking: None,
+            costs: self.health.costs(),
+        };
         loop {
-            if let Some(at) = power_of_two(&mut view) {
+            let picked = match &self.policy {
+                Policy::PowerOfTwo | Policy::PeakEwma(_) => power_of_two(&mut view),
+                Policy::RoundRobin => round_robin(&mut view),
+                Policy::Random => random(&mut view),
+            };
+            if let Some(at) = picked {
                 return Ok(&members.entries[at]);
             }
             view.relax().ok_or(Nothing::Unfit)?;
@@ -229,7 +260,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
 impl<S: Clone + Send + Sync + 'static> Watcher for Shared<S> {
     fn changed(&self, batch: &Batch) -> Retired {
         let old = self.current.members.load_full();
-        let (new, mut retired) = old.after(batch, &self.health);
+        let (new, mut retired) = old.after(batch, &self.policy, &self.health);
         self.current.members.store(Arc::new(new));
         // Release: pairs with the Acquire in `load`, which then sees the snapshot stored above.
         self.current.version.fetch_add(1, Release);
@@ -258,6 +289,7 @@ struct View<'a, 'b, S> {
     relaxed: u8,
     refused: u8,
     panicking: Option<bool>,
+    costs: Option<Costs<'a>>,
 }
 
 impl<S> View<'_, '_, S> {
@@ -287,6 +319,12 @@ impl<S: Clone + Send + Sync + 'static> Candidates for View<'_, '_, S> {
     #[inline]
     fn draw(&mut self) -> usize {
         self.members.table.draw(self.members.entries.len(), self.rng)
+    }
+
+    #[inline]
+    fn turn(&mut self) -> usize {
+        // Relaxed: places in the cycle only have to differ.
+        self.members.table.at(self.shared.turn.0.fetch_add(1, Relaxed))
     }
 
     fn rng(&mut self) -> &mut Rng {
@@ -330,6 +368,11 @@ impl<S: Clone + Send + Sync + 'static> Candidates for View<'_, '_, S> {
     #[inline]
     fn load(&self, at: usize, share: f64) -> f64 {
         let entry = &self.members.entries[at];
-        entry.node.in_flight() as f64 / (f64::from(entry.weight) * share)
+        let in_flight = entry.node.in_flight() as f64;
+        let load = match &self.costs {
+            None => in_flight,
+            Some(costs) => (in_flight + 1.0) * f64::from(costs.of(&entry.node)),
+        };
+        load / (f64::from(entry.weight) * share)
     }
 }

@@ -43,6 +43,9 @@ pub struct EndpointSnapshot {
     pub successes: u64,
     /// Calls that failed, and services that could not be made.
     pub failures: u64,
+    /// Its latency as [`Policy::PeakEwma`](crate::Policy::PeakEwma) knows it; `None` for other
+    /// policies, and before the first answer.
+    pub latency: Option<Duration>,
     /// How often it was ejected.
     pub ejections: u64,
     /// How long it still stays ejected, if it is.
@@ -87,6 +90,7 @@ impl EndpointSnapshot {
             calls: totals.calls,
             successes: totals.successes,
             failures: totals.failures,
+            latency: node.latency().last().map(|nanos| Duration::from_nanos(nanos as u64)),
             ejections: node.state().ejections(),
             ejected_for: node.state().ejected_for(now),
             admits: shared.admits(entry),

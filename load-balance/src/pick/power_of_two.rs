@@ -8,7 +8,7 @@ const DRAWS: usize = 16;
 
 /// How many endpoints a pick looks at when draws find none: in a large set that refuses so often,
 /// hardly any other is left.
-const WALK: usize = 1024;
+pub(super) const WALK: usize = 1024;
 
 /// Draws two distinct endpoints and picks the one with less load; `None` when none may be picked.
 ///
@@ -53,6 +53,21 @@ fn other_than(first: usize, of: &mut impl Candidates) -> usize {
     // One that is much heavier than all others hides them.
     let len = of.len();
     (first + 1 + below(len - 1, of.rng())) % len
+}
+
+/// Any endpoint that may be picked, by weight as long as draws find one.
+#[cold]
+pub(super) fn any(of: &mut impl Candidates) -> Option<usize> {
+    for _ in 0..DRAWS {
+        let at = of.draw();
+        if of.share(at).is_some() {
+            return Some(at);
+        }
+    }
+    if of.len() == 1 {
+        return None;
+    }
+    walk(of, None)
 }
 
 #[cold]
@@ -130,6 +145,9 @@ mod tests {
         }
         fn draw(&mut self) -> usize {
             below(self.loads.len(), &mut self.rng)
+        }
+        fn turn(&mut self) -> usize {
+            self.draw()
         }
         fn rng(&mut self) -> &mut Rng {
             &mut self.rng

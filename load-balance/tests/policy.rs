@@ -1,0 +1,162 @@
+//! What each policy makes of endpoints that differ.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use common::{endpoint, endpoints, of};
+use seawall_core::{Change, Clock, Guard, Health, ManualClock, Outcome};
+use seawall_load_balance::{Config, EndpointSet, PeakEwma, Picked, Picker, Policy, Tried};
+
+const MILLI: Duration = Duration::from_millis(1);
+
+fn picker(set: EndpointSet, policy: Policy) -> (Picker, ManualClock) {
+    let (clock, hand) = Clock::manual();
+    let seed = seawall_test_support::seed();
+    eprintln!("SEAWALL_SEED={seed}");
+    let config = Config::builder().policy(policy).clock(clock).seed(seed).ejection(None);
+    (Picker::with_config(set, config.build().unwrap()), hand)
+}
+
+fn counts(picker: &mut Picker, picks: usize) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for _ in 0..picks {
+        let picked = picker.pick().unwrap();
+        *counts.entry(picked.id().to_string()).or_default() += 1;
+        picked.finish(Outcome::Success);
+    }
+    counts
+}
+
+fn answer(mut picked: Picked, hand: &ManualClock, after: Duration, outcome: Outcome) {
+    hand.advance(after);
+    if outcome == Outcome::Success {
+        picked.answered();
+    }
+    picked.finish(outcome);
+}
+
+fn weighted(weights: &[u16]) -> EndpointSet {
+    let endpoints = weights.iter().enumerate();
+    endpoints.map(|(at, weight)| endpoint(&format!("{at:03}")).with_weight(*weight)).collect()
+}
+
+#[test]
+fn round_robin_gives_exact_shares_in_each_cycle_to_all_clones_together() {
+    for weights in [vec![1, 1, 1], vec![5, 1, 1], (1..=90).collect::<Vec<_>>()] {
+        let (mut one, _) = picker(weighted(&weights), Policy::RoundRobin);
+        let mut two = one.clone();
+        let cycle: usize = weights.iter().map(|weight| usize::from(*weight)).sum();
+        let mut all = counts(&mut one, cycle / 2);
+        for (id, count) in counts(&mut two, cycle - cycle / 2) {
+            *all.entry(id).or_default() += count;
+        }
+        let all: Vec<_> = all.into_values().map(|count| count as u16).collect();
+        assert_eq!(all, weights);
+    }
+}
+
+#[test]
+fn round_robin_starts_anywhere() {
+    let starts = |seed| {
+        let config = Config::builder().policy(Policy::RoundRobin).seed(seed).build().unwrap();
+        Picker::with_config(endpoints(10), config).pick().unwrap().id().clone()
+    };
+    let mut starts: Vec<_> = (0..100).map(starts).collect();
+    starts.sort();
+    starts.dedup();
+    assert!(starts.len() > 5, "{starts:?}");
+}
+
+#[test]
+fn round_robin_passes_over_what_may_not_be_picked() {
+    let set = endpoints(4);
+    set.apply([Change::Update(endpoint("e000001").with_health(Health::Critical))]);
+    let (mut picker, _) = picker(set, Policy::RoundRobin);
+    let counts = counts(&mut picker, 300);
+    assert_eq!(counts.len(), 3, "{counts:?}");
+    let tried = Tried::new();
+    let ids: Vec<_> =
+        (0..3).map(|_| picker.pick_other_than(&tried).unwrap().id().clone()).collect();
+    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[2] != ids[0], "{ids:?}");
+}
+
+#[test]
+fn random_follows_the_weights() {
+    let (mut picker, _) = picker(weighted(&[1, 2, 5, 12]), Policy::Random);
+    for (id, count) in counts(&mut picker, 100_000) {
+        let expected = usize::from(of(&picker, &id).weight) * 5000;
+        assert!(count.abs_diff(expected) < 1000, "{id}: {count} of {expected}");
+    }
+}
+
+#[test]
+fn peak_ewma_prefers_the_fast_and_follows_when_that_changes() {
+    let (mut picker, hand) = picker(endpoints(2), Policy::PeakEwma(PeakEwma::new()));
+    let mut run = |slow: &str| {
+        let mut calls = BTreeMap::<String, u32>::new();
+        for _ in 0..2000 {
+            let picked = picker.pick().unwrap();
+            *calls.entry(picked.id().to_string()).or_default() += 1;
+            let latency = if picked.id().as_str() == slow { 100 * MILLI } else { 5 * MILLI };
+            answer(picked, &hand, latency, Outcome::Success);
+        }
+        let slow = calls.get(slow).copied().unwrap_or_default();
+        assert!(slow < 100, "{slow} of 2,000 calls went to the slow endpoint");
+    };
+    run("e000000");
+    run("e000001");
+}
+
+#[test]
+fn to_peak_ewma_a_failure_is_no_fast_answer() {
+    let (mut picker, hand) = picker(endpoints(2), Policy::PeakEwma(PeakEwma::new()));
+    let mut failures = 0;
+    for _ in 0..2000 {
+        let picked = picker.pick().unwrap();
+        if picked.id().as_str() == "e000000" {
+            failures += 1;
+            answer(picked, &hand, Duration::ZERO, Outcome::Failure);
+        } else {
+            answer(picked, &hand, 5 * MILLI, Outcome::Success);
+        }
+    }
+    // One penalty, then silence, which leads back to the average in about 50 s.
+    assert!(failures < 20, "{failures} of 2,000 calls failed");
+    assert_eq!(of(&picker, "e000000").latency, Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn to_peak_ewma_an_error_that_came_with_a_fast_head_is_none_either() {
+    let (mut picker, _) = picker(endpoints(1), Policy::PeakEwma(PeakEwma::new()));
+    let mut picked = picker.pick().unwrap();
+    picked.answered();
+    picked.finish(Outcome::Failure);
+    assert_eq!(of(&picker, "e000000").latency, Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn to_peak_ewma_an_abandoned_call_took_at_least_so_long() {
+    let (mut picker, hand) = picker(endpoints(1), Policy::PeakEwma(PeakEwma::new()));
+    answer(picker.pick().unwrap(), &hand, 10 * MILLI, Outcome::Success);
+    let hung = picker.pick().unwrap();
+    hand.advance(2000 * MILLI);
+    drop(hung);
+    let near = |expected: Duration| {
+        let latency = of(&picker, "e000000").latency.unwrap();
+        assert!(latency.abs_diff(expected) < MILLI, "{latency:?}, not {expected:?}");
+    };
+    near(2000 * MILLI);
+    let given_up_at_once = picker.clone().pick().unwrap();
+    hand.advance(MILLI);
+    drop(given_up_at_once);
+    near(2000 * MILLI);
+}
+
+#[test]
+fn refusals_are_no_latency() {
+    let (mut picker, hand) = picker(endpoints(1), Policy::PeakEwma(PeakEwma::new()));
+    answer(picker.pick().unwrap(), &hand, Duration::ZERO, Outcome::Ignored);
+    assert_eq!(of(&picker, "e000000").latency, None);
+}
