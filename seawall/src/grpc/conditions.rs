@@ -1,0 +1,48 @@
+//! What a gRPC call that failed counts as, for the conditions of a retry.
+
+use std::error::Error as StdError;
+
+use http::HeaderMap;
+use tonic::{Code, Status, TimeoutExpired};
+
+use crate::{
+    call::{RESET, TIMED_OUT, UNSENT},
+    policy::RetryOn,
+};
+
+pub(super) fn trailers(trailers: &HeaderMap) -> &'static [RetryOn] {
+    match trailers.get(Status::GRPC_STATUS) {
+        Some(status) => code(Code::from_bytes(status.as_bytes())),
+        None => RESET,
+    }
+}
+
+pub(super) fn code(code: Code) -> &'static [RetryOn] {
+    match code {
+        Code::Cancelled => &[RetryOn::Cancelled],
+        Code::DeadlineExceeded => &[RetryOn::DeadlineExceeded],
+        Code::Internal => &[RetryOn::Internal],
+        Code::ResourceExhausted => &[RetryOn::ResourceExhausted],
+        Code::Unavailable => &[RetryOn::Unavailable],
+        _ => &[],
+    }
+}
+
+/// What became of a call that the channel gave up.
+pub(super) fn transport(error: &(dyn StdError + 'static)) -> &'static [RetryOn] {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<tonic::ConnectError>() {
+            return UNSENT;
+        }
+        if error.is::<TimeoutExpired>() {
+            return TIMED_OUT;
+        }
+        let reason = error.downcast_ref::<h2::Error>().and_then(h2::Error::reason);
+        if reason == Some(h2::Reason::REFUSED_STREAM) {
+            return &[RetryOn::RefusedStream];
+        }
+        next = error.source();
+    }
+    RESET
+}
