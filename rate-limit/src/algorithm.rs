@@ -61,6 +61,20 @@ pub trait Algorithm: sealed::Sealed + Clone + Send + Sync + 'static {
     /// When that is more than may pass; the state is then as it was.
     fn take(&self, state: &mut Self::State, now: Instant, cost: u32) -> Result<Allowed, Rejected>;
 
+    /// The same on a state that handles share.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn take_shared(
+        &self,
+        shared: &Self::Shared,
+        now: Instant,
+        cost: u32,
+    ) -> Result<Allowed, Rejected> {
+        shared.update(|state| self.take(state, now, cost))
+    }
+
     /// Takes `cost` cells at `now` or, in turn, within `patience_nanos`.
     ///
     /// An algorithm that keeps no queue takes them now or not at all.
@@ -76,7 +90,7 @@ pub trait Algorithm: sealed::Sealed + Clone + Send + Sync + 'static {
         patience_nanos: u64,
     ) -> Result<Booked, Rejected> {
         let _ = patience_nanos;
-        self.take(state, now, cost).map(|allowed| Booked::now(allowed, now))
+        self.take(state, now, cost).map(|_| Booked { ready: now, waits: false, end: 0, size: 0 })
     }
 
     /// Undoes `booked` unless its cells have passed, as far as later bookings have not built on it.
@@ -91,27 +105,23 @@ pub trait Algorithm: sealed::Sealed + Clone + Send + Sync + 'static {
 /// Cells that were taken, and when they pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Booked {
-    asked: Instant,
     ready: Instant,
-    allowed: Allowed,
+    /// Whether that was still to come when they were taken.
+    waits: bool,
     /// The state that this booking left, and by how much it moved it.
     end: u64,
     size: u64,
 }
 
 impl Booked {
-    fn now(allowed: Allowed, now: Instant) -> Self {
-        Self { asked: now, ready: now, allowed, end: 0, size: 0 }
-    }
-
-    /// The answer, when the cells passed as soon as they were asked for.
-    pub(crate) fn at_once(&self) -> Option<Allowed> {
-        (self.ready <= self.asked).then_some(self.allowed)
-    }
-
     /// When the cells pass.
     pub fn ready(&self) -> Instant {
         self.ready
+    }
+
+    /// Whether that was still to come when they were taken.
+    pub fn waits(&self) -> bool {
+        self.waits
     }
 }
 

@@ -52,6 +52,11 @@ impl Allowed {
         Self { standing }
     }
 
+    /// How the limiter stands where a call passed at another time.
+    pub(crate) fn despite(rejected: Rejected) -> Self {
+        Self { standing: rejected.standing }
+    }
+
     /// The most cells that can pass at once: the burst of a bucket, the limit of a window.
     pub fn limit(&self) -> u32 {
         self.standing.limit
@@ -149,6 +154,7 @@ impl Rejected {
         self.wait_nanos == NEVER
     }
 
+    #[cfg(feature = "http")]
     pub(crate) fn standing(&self) -> Standing {
         self.standing
     }

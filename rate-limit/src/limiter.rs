@@ -174,7 +174,7 @@ impl<A: Algorithm> RateLimiter<A> {
     #[inline]
     pub fn check_n(&self, cost: u32) -> Result<Allowed, Rejected> {
         let now = self.now();
-        self.shared.state.0.update(|state| self.shared.algorithm.take(state, now, cost))
+        self.shared.algorithm.take_shared(&self.shared.state.0, now, cost)
     }
 
     /// Takes as many cells as there are, at most `cost`, and says how many that were.
@@ -240,7 +240,6 @@ impl<A: Algorithm> RateLimiter<A> {
         self.shared.state.0.read(|state| self.shared.algorithm.look(state, now, cost))
     }
 
-    #[inline]
     pub(crate) fn book(&self, cost: u32, patience: Duration) -> Result<Booked, Rejected> {
         let now = self.now();
         let patience_nanos = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);

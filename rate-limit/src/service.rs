@@ -9,7 +9,7 @@ use std::{
 use seawall_core::Error;
 use tower_service::Service;
 
-use crate::{RateLimiter, ResponseFuture, TokenBucket, algorithm::Algorithm};
+use crate::{RateLimiter, Rejected, ResponseFuture, TokenBucket, algorithm::Algorithm};
 
 /// Lets calls through to a service as a shared [`RateLimiter`] allows. Made by a
 /// [`RateLimitLayer`](crate::RateLimitLayer).
@@ -26,6 +26,15 @@ pub struct RateLimitService<S, A: Algorithm = TokenBucket> {
 impl<S, A: Algorithm> RateLimitService<S, A> {
     pub(crate) fn new(inner: S, limiter: RateLimiter<A>, patience: Duration) -> Self {
         Self { inner, limiter, patience }
+    }
+
+    /// Gives the ready instance back, and with it what it holds for a call that never comes.
+    fn refuse<Req>(&mut self, rejected: Rejected) -> ResponseFuture<S, Req, A>
+    where
+        S: Service<Req> + Clone,
+    {
+        self.inner = self.inner.clone();
+        ResponseFuture::rejected(self.limiter.rejection(rejected))
     }
 
     /// The service inside.
@@ -54,10 +63,15 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let rejected = match self.limiter.check() {
+            Ok(_) => return ResponseFuture::calling(self.inner.call(request)),
+            Err(rejected) => rejected,
+        };
+        if self.patience.is_zero() {
+            return self.refuse(rejected);
+        }
         match self.limiter.book(1, self.patience) {
-            Ok(booked) if booked.at_once().is_some() => {
-                ResponseFuture::calling(self.inner.call(request))
-            }
+            Ok(booked) if !booked.waits() => ResponseFuture::calling(self.inner.call(request)),
             Ok(booked) => {
                 // The ready instance goes, and with it what it holds; whoever waits gets one that is
                 // made ready after the wait.
@@ -65,10 +79,7 @@ where
                 drop(mem::replace(&mut self.inner, inner.clone()));
                 ResponseFuture::waiting(self.limiter.clone(), booked, inner, request)
             }
-            Err(rejected) => {
-                self.inner = self.inner.clone();
-                ResponseFuture::rejected(self.limiter.rejection(rejected))
-            }
+            Err(rejected) => self.refuse(rejected),
         }
     }
 }

@@ -51,10 +51,11 @@ impl Future for UntilReady<'_> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.wait.is_none() {
-            let booked = this.limiter.book(*this.cost, *this.patience)?;
-            if let Some(allowed) = booked.at_once() {
+            // Nobody waits, or this would not pass: the queue is ahead of the clock.
+            if let Ok(allowed) = this.limiter.check_n(*this.cost) {
                 return Poll::Ready(Ok(allowed));
             }
+            let booked = this.limiter.book(*this.cost, *this.patience)?;
             this.wait.set(Some(Wait::new(this.limiter.clone(), booked)));
         }
         match this.wait.as_pin_mut() {
@@ -103,10 +104,7 @@ impl<A: Algorithm> Future for Wait<A> {
             if delay.is_zero() {
                 this.ticket.redeem();
                 let limiter = this.ticket.limiter();
-                return Poll::Ready(match limiter.look(0) {
-                    Ok(allowed) => allowed,
-                    Err(rejected) => Allowed::new(rejected.standing()),
-                });
+                return Poll::Ready(limiter.look(0).unwrap_or_else(Allowed::despite));
             }
             this.sleep.as_mut().reset(Instant::now() + delay);
         }

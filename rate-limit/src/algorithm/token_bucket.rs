@@ -1,5 +1,7 @@
 //! The token bucket, as one word.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use seawall_core::{ConfigError, Instant};
 
 use super::{Algorithm, Booked, scale::Scale, sealed::Sealed};
@@ -65,32 +67,33 @@ impl TokenBucket {
         Ok(Self { scale, capacity: burst * scale.per_cell.get(), quota })
     }
 
-    /// What a call would do; `None` when it costs more than a full bucket holds.
+    /// The TAT after a call that comes when `now_units` have passed, if it may pass.
     #[inline]
-    fn plan(&self, tat: u64, now: Instant, cost: u32) -> Option<Plan> {
+    fn pass(&self, tat: u64, now_units: u64, cost: u32) -> Option<u64> {
         if cost > self.quota.capacity() {
             return None;
         }
-        let cost_units = u64::from(cost) * self.scale.per_cell.get();
-        let now_units = self.scale.units(now.as_nanos());
-        let tat = tat.max(now_units) + cost_units;
-        Some(Plan { tat, used: tat - now_units })
+        // Nothing passes at any time, also while bookings are ahead of the clock.
+        if cost == 0 {
+            return Some(tat);
+        }
+        let after = tat.max(now_units) + self.units(cost);
+        (after - now_units <= self.capacity).then_some(after)
     }
 
     #[inline]
-    fn standing(&self, tat: u64, used: u64, now: Instant) -> Standing {
+    fn units(&self, cost: u32) -> u64 {
+        u64::from(cost) * self.scale.per_cell.get()
+    }
+
+    #[inline]
+    fn standing(&self, tat: u64, now: Instant, now_units: u64) -> Standing {
         Standing {
             limit: self.quota.capacity(),
-            room: self.capacity.saturating_sub(used),
+            room: self.capacity.saturating_sub(tat.saturating_sub(now_units)),
             unit: self.scale.per_cell,
             reset_nanos: self.nanos_until(tat, now),
         }
-    }
-
-    /// The standing before a call that does not pass.
-    fn standing_at(&self, tat: u64, now: Instant) -> Standing {
-        let used = tat.saturating_sub(self.scale.units(now.as_nanos()));
-        self.standing(tat, used, now)
     }
 
     #[inline]
@@ -98,35 +101,23 @@ impl TokenBucket {
         self.scale.nanos(units).saturating_sub(now.as_nanos())
     }
 
-    /// The TAT after the call, if it passes.
+    /// How long a call has to wait; the cost is at most the burst.
     #[inline]
-    fn decide(&self, tat: u64, now: Instant, cost: u32) -> Result<(u64, Allowed), Rejected> {
-        match self.plan(tat, now, cost) {
-            // Nothing passes at any time, also while bookings are ahead of the clock.
-            Some(_) if cost == 0 => Ok((tat, Allowed::new(self.standing_at(tat, now)))),
-            Some(plan) if plan.used <= self.capacity => {
-                Ok((plan.tat, Allowed::new(self.standing(plan.tat, plan.used, now))))
-            }
-            plan => Err(self.refuse(plan, tat, now)),
-        }
+    fn wait_nanos(&self, tat: u64, now: Instant, now_units: u64, cost: u32) -> u64 {
+        let after = tat.max(now_units) + self.units(cost);
+        self.nanos_until(after.saturating_sub(self.capacity), now)
     }
 
-    #[inline]
-    fn refuse(&self, plan: Option<Plan>, tat: u64, now: Instant) -> Rejected {
-        let standing = self.standing_at(tat, now);
-        match plan {
-            Some(plan) => {
-                Rejected::after(self.nanos_until(plan.tat - self.capacity, now), standing)
-            }
-            None => Rejected::never(standing),
-        }
+    // Out of line, so that it writes its answer where the caller wants it, in place of a copy.
+    #[inline(never)]
+    fn refuse<T>(&self, tat: u64, now: Instant, now_units: u64, cost: u32) -> Result<T, Rejected> {
+        let standing = self.standing(tat, now, now_units);
+        Err(if cost > self.quota.capacity() {
+            Rejected::never(standing)
+        } else {
+            Rejected::after(self.wait_nanos(tat, now, now_units, cost), standing)
+        })
     }
-}
-
-struct Plan {
-    tat: u64,
-    /// How much of the capacity is in use after the call.
-    used: u64,
 }
 
 impl Sealed for TokenBucket {}
@@ -140,19 +131,42 @@ impl Algorithm for TokenBucket {
         0
     }
 
-    #[inline]
     fn look(&self, tat: &u64, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
-        self.decide(*tat, now, cost).map(|(_, allowed)| allowed)
+        let now_units = self.scale.units(now.as_nanos());
+        match self.pass(*tat, now_units, cost) {
+            Some(after) => Ok(Allowed::new(self.standing(after, now, now_units))),
+            None => self.refuse(*tat, now, now_units, cost),
+        }
     }
 
-    #[inline]
     fn take(&self, tat: &mut u64, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
-        let (next, allowed) = self.decide(*tat, now, cost)?;
-        *tat = next;
+        let allowed = self.look(tat, now, cost)?;
+        let now_units = self.scale.units(now.as_nanos());
+        *tat = self.pass(*tat, now_units, cost).unwrap_or(*tat);
         Ok(allowed)
     }
 
+    /// The same as [`take`](Algorithm::take), with the answer put together once it stands: the way
+    /// of nearly every call.
     #[inline]
+    fn take_shared(&self, tat: &AtomicU64, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
+        let now_units = self.scale.units(now.as_nanos());
+        // Relaxed, here and below: the word is all that the handles share.
+        let mut before = tat.load(Relaxed);
+        loop {
+            let Some(after) = self.pass(before, now_units, cost) else {
+                return self.refuse(before, now, now_units, cost);
+            };
+            if after == before {
+                return Ok(Allowed::new(self.standing(after, now, now_units)));
+            }
+            match tat.compare_exchange_weak(before, after, Relaxed, Relaxed) {
+                Ok(_) => return Ok(Allowed::new(self.standing(after, now, now_units))),
+                Err(newer) => before = newer,
+            }
+        }
+    }
+
     fn book(
         &self,
         tat: &mut u64,
@@ -160,27 +174,27 @@ impl Algorithm for TokenBucket {
         cost: u32,
         patience_nanos: u64,
     ) -> Result<Booked, Rejected> {
-        let Some(plan) = self.plan(*tat, now, cost) else {
-            return Err(self.refuse(None, *tat, now));
+        let now_units = self.scale.units(now.as_nanos());
+        let (after, wait_nanos) = match self.pass(*tat, now_units, cost) {
+            Some(after) => (after, 0),
+            None if cost > self.quota.capacity() => {
+                return self.refuse(*tat, now, now_units, cost);
+            }
+            None => {
+                let after = (*tat).max(now_units) + self.units(cost);
+                (after, self.wait_nanos(*tat, now, now_units, cost))
+            }
         };
-        let wait_nanos = if cost == 0 || plan.used <= self.capacity {
-            0
-        } else {
-            self.nanos_until(plan.tat - self.capacity, now)
-        };
-        if wait_nanos > patience_nanos || plan.used > self.capacity + AHEAD_MAX {
-            return Err(self.refuse(Some(plan), *tat, now));
+        let ahead = after.saturating_sub(now_units);
+        if wait_nanos > patience_nanos || ahead > self.capacity + AHEAD_MAX {
+            return self.refuse(*tat, now, now_units, cost);
         }
-        let allowed = Allowed::new(self.standing(plan.tat, plan.used, now));
-        if cost > 0 {
-            *tat = plan.tat;
-        }
+        *tat = after;
         Ok(Booked {
-            asked: now,
             ready: Instant::from_nanos(now.as_nanos().saturating_add(wait_nanos)),
-            allowed,
-            end: plan.tat,
-            size: u64::from(cost) * self.scale.per_cell.get(),
+            waits: wait_nanos > 0,
+            end: after,
+            size: self.units(cost),
         })
     }
 
