@@ -1,1 +1,12 @@
-//! Placeholder.
+//! What the example programs share: the service that they call.
+
+/// Client and server of `proto/orders.proto`.
+#[allow(missing_docs, reason = "generated code")]
+pub mod orders {
+    tonic::include_proto!("orders.v1");
+}
+
+/// The snippets of the front page.
+#[doc = include_str!("../../README.md")]
+#[cfg(doctest)]
+struct ReadmeDoctests;
