@@ -6,10 +6,13 @@
 //! and never fails: when the registry is down, restarts or answers nonsense, the last good set stays
 //! in use, and [`Watch::state`] says what is wrong.
 //!
-//! Two registries do both:
-//!
-//! - [`Memory`]: inside the process, for tests and demonstrations.
-//! - `Consul`: a Consul agent, behind the feature `consul`.
+//! | registry | registers | follows | |
+//! |---|---|---|---|
+//! | [`Memory`] | yes | yes | inside the process, for tests and demonstrations |
+//! | `Consul` | yes | yes | a Consul agent; feature `consul` |
+//! | [`Fixed`] | | yes | lists that never change |
+//! | `File` | | yes | a JSON file that is watched; feature `file` |
+//! | [`Fallback`] | | yes | one resolver until another has answered |
 //!
 //! To write another, give [`Lease::keep`] an [`Agent`], and make watches with a [`Publisher`].
 //!
@@ -44,6 +47,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `consul` | registrar and resolver over Consul's HTTP API |
+//! | `file` | resolver over a JSON file |
 //! | `consulrs` | registrar over a `ConsulClient` of the `consulrs` crate; see `ConsulRs` for what it costs |
 //! | `full` | all but `consulrs` |
 //!
@@ -61,6 +65,10 @@ mod backoff;
 mod consul;
 #[cfg(feature = "consulrs")]
 mod consulrs;
+mod fallback;
+#[cfg(feature = "file")]
+mod file;
+mod fixed;
 mod hub;
 mod lease;
 mod memory;
@@ -78,6 +86,11 @@ pub use agent::Agent;
 #[cfg(feature = "consul")]
 #[cfg_attr(docsrs, doc(cfg(feature = "consul")))]
 pub use consul::{Consistency, Consul, ConsulBuilder, EmptyAnswers, Query, WeightFrom};
+pub use fallback::Fallback;
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub use file::File;
+pub use fixed::Fixed;
 pub use lease::{Lease, LeaseState, NotDeregistered};
 pub use memory::Memory;
 pub use registrar::{RegisterError, Registrar};

@@ -139,14 +139,21 @@ impl Watch {
         }
     }
 
-    /// Waits until `state` or the set changes.
-    pub(crate) fn next_change(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut snapshots = self.snapshots.clone();
-        async move {
-            if snapshots.changed().await.is_err() {
-                // The source is gone; nothing will ever change, which is no error.
-                std::future::pending().await
-            }
+    /// Tells of changes to the state or the set from now on, beside the stream.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes(self.snapshots.clone())
+    }
+}
+
+/// Wakes up at each change of what a [`Watch`] shows.
+pub(crate) struct Changes(watch::Receiver<Snapshot>);
+
+impl Changes {
+    /// Waits for a change since the last one that was told.
+    pub(crate) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The source is gone; nothing will ever change, which is no error.
+            std::future::pending().await
         }
     }
 }
@@ -168,7 +175,8 @@ impl Stream for Watch {
                     return Poll::Ready(Some(batch));
                 }
             }
-            self.changed = Some(Box::pin(self.next_change()));
+            let mut changes = self.changes();
+            self.changed = Some(Box::pin(async move { changes.next().await }));
         }
     }
 }

@@ -130,7 +130,7 @@ async fn an_agent_that_lost_its_data_has_the_instance_again_within_a_heartbeat_a
     assert!(took <= TTL / 3 + Duration::from_secs(1), "{took:?}");
     until("fresh", || watch.state().is_fresh()).await;
     assert_eq!(watch.current().len(), 1);
-    assert!(lease.state().is_registered());
+    until("known to be", || lease.state().is_registered()).await;
     // The watch has followed into the new history.
     let second = register(&consul, 2).await;
     assert_eq!(next(&mut watch).await, ["+2"], "and nothing was ever removed");

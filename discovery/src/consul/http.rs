@@ -86,9 +86,6 @@ impl Http {
             url.query_pairs_mut().append_pair("index", &index).append_pair("wait", &wait_millis);
             limit = wait.saturating_add(wait / 16).saturating_add(self.settings.slack);
         }
-        if url.query() == Some("") {
-            url.set_query(None);
-        }
         self.send(&self.waiting, Method::GET, url, None, limit).await
     }
 
@@ -101,9 +98,6 @@ impl Http {
         let of = [("ns", namespace), ("partition", partition)];
         let of = of.iter().filter_map(|(key, name)| Some((*key, name.as_deref()?)));
         url.query_pairs_mut().extend_pairs(query).extend_pairs(of);
-        if url.query() == Some("") {
-            url.set_query(None);
-        }
         url
     }
 
@@ -111,10 +105,13 @@ impl Http {
         &self,
         client: &Client,
         method: Method,
-        url: Url,
+        mut url: Url,
         body: Option<Vec<u8>>,
         limit: Duration,
     ) -> Result<Answer, RegisterError> {
+        if url.query() == Some("") {
+            url.set_query(None);
+        }
         let token = self.settings.token.header(&self.name).await?;
         let mut request = client.request(method, url);
         if let Some(body) = body {

@@ -57,14 +57,17 @@ impl Publisher {
     /// The set can no longer be trusted to be what the registry says, and `why`.
     pub fn stale(&self, why: impl Into<Arc<str>>) {
         let why = why.into();
+        self.snapshots.send_if_modified(|snapshot| snapshot.spoil(why));
+    }
+
+    /// The set is now `endpoints`, as far as anybody knows, who cannot say for sure and `why`.
+    pub(crate) fn publish_stale(&self, endpoints: Vec<Endpoint>, why: Arc<str>) {
         self.snapshots.send_if_modified(|snapshot| {
-            let since = match &snapshot.state {
-                WatchState::Fresh => Instant::now(),
-                WatchState::Stale { why: before, .. } if *before == why => return false,
-                WatchState::Stale { since, .. } => *since,
-            };
-            snapshot.state = WatchState::Stale { since, why };
-            true
+            let changed = !diff(&snapshot.set, &endpoints).is_empty();
+            if changed {
+                snapshot.set = endpoints.into();
+            }
+            snapshot.spoil(why) || changed
         });
     }
 
@@ -90,6 +93,19 @@ impl Publisher {
     /// A watch that keeps `source` alive.
     pub(crate) fn subscribe_with(&self, source: Arc<dyn Any + Send + Sync>) -> Watch {
         Watch::new(self.snapshots.subscribe(), source)
+    }
+}
+
+impl Snapshot {
+    /// Makes it stale, since now unless it was before. Returns whether that is a change.
+    fn spoil(&mut self, why: Arc<str>) -> bool {
+        let since = match &self.state {
+            WatchState::Fresh => Instant::now(),
+            WatchState::Stale { why: before, .. } if *before == why => return false,
+            WatchState::Stale { since, .. } => *since,
+        };
+        self.state = WatchState::Stale { since, why };
+        true
     }
 }
 
