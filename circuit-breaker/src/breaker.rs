@@ -7,11 +7,12 @@ use std::{
 };
 
 use fastrand::Rng;
-use seawall_core::{AnyError, Classify, Clock, Error, Outcome, Rejection};
+use seawall_core::{AnyError, Classify, Clock, Error, Instant, Outcome, Rejection};
 
 use crate::{
-    Config, Mode, Observer, OwnedPermit, Permit, Rejected, Snapshot, State, Transition,
-    machine::{Machine, Ticket},
+    Config, Counts, Mode, Observer, OwnedPermit, Permit, Rejected, Snapshot, State, Transition,
+    machine::{Machine, Success, Ticket},
+    state::Word,
     totals::Counters,
 };
 
@@ -268,31 +269,60 @@ impl CircuitBreaker {
 impl Shared {
     #[inline]
     fn admit(&self) -> Result<Ticket, Rejected> {
-        match self.machine.admit_plain() {
-            Some(ticket) => Ok(ticket),
-            None => self.admit_otherwise(),
+        if let Some(ticket) = self.machine.admit_plain() {
+            return Ok(ticket);
         }
+        // Written to a place of its own and copied, so that the ticket above stays in registers.
+        let mut ticket = Ticket::unwatched();
+        self.admit_otherwise(&mut ticket)?;
+        Ok(ticket.copied())
     }
 
-    fn admit_otherwise(&self) -> Result<Ticket, Rejected> {
+    #[inline(never)]
+    fn admit_otherwise(&self, ticket: &mut Ticket) -> Result<(), Rejected> {
         let decision = self.machine.admit(self.clock.now());
-        self.tell(decision.transition);
-        let Err(rejected) = decision.verdict else {
-            return decision.verdict;
-        };
-        self.tell_rejected(&rejected, decision.shadow);
-        if decision.shadow { Ok(Ticket::unwatched()) } else { Err(rejected) }
+        if decision.transition.is_some() {
+            self.tell(decision.transition);
+        }
+        match decision.verdict {
+            Ok(admitted) => *ticket = admitted,
+            Err(rejected) => {
+                self.tell_rejected(&rejected, decision.shadow);
+                if !decision.shadow {
+                    return Err(rejected);
+                }
+            }
+        }
+        Ok(())
     }
 
     #[inline]
-    pub(crate) fn finish(&self, ticket: &Ticket, outcome: Outcome) {
+    pub(crate) fn finish(&self, ticket: Ticket, outcome: Outcome) {
         if let Some(counters) = &self.counters {
             counters.ended(outcome);
         }
-        let transition = self.machine.finish(ticket, outcome, || self.clock.now());
-        if transition.is_some() {
-            self.tell(transition);
+        let (word, start, rest) = ticket.parts();
+        if outcome == Outcome::Success {
+            match self.machine.succeed_plain(&ticket) {
+                Success::Counted => return,
+                Success::Weigh(counts) => return self.weigh(word, start, rest, counts),
+                Success::NotPlain => {}
+            }
         }
+        self.finish_otherwise(word, start, rest, outcome);
+    }
+
+    // The parts of the ticket one by one: they stay in registers on the way above.
+    #[inline(never)]
+    fn finish_otherwise(&self, word: Word, start: Instant, rest: u64, outcome: Outcome) {
+        let ticket = Ticket::from_parts((word, start, rest));
+        self.tell(self.machine.finish(ticket, outcome, || self.clock.now()));
+    }
+
+    #[inline(never)]
+    fn weigh(&self, word: Word, start: Instant, rest: u64, counts: Counts) {
+        let ticket = Ticket::from_parts((word, start, rest));
+        self.tell(self.machine.weigh_success(&ticket, counts, || self.clock.now()));
     }
 
     fn tell_rejected(&self, rejected: &Rejected, shadow: bool) {

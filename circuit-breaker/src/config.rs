@@ -14,7 +14,7 @@
 //! | [`probe_timeout`](Builder::probe_timeout) | 10 s | the longest that a usual call is waited for |
 //! | [`ramp`](Builder::ramp) | none | behind a balancer, its slow start does it |
 //! | [`on_drop`](Builder::on_drop) | [`OnDrop::Ignore`] | callers drop calls for reasons of their own, such as a lost hedge |
-//! | [`mode`](Builder::mode) | [`Mode::Automatic`](crate::Mode::Automatic) | |
+//! | [`mode`](Builder::mode) | [`Mode::Automatic`] | |
 
 mod builder;
 mod ramp;

@@ -16,6 +16,7 @@
 
 mod admit;
 mod finish;
+mod ticket;
 mod transitions;
 
 use std::{
@@ -29,10 +30,13 @@ use std::{
 use fastrand::Rng;
 use seawall_core::Instant;
 
+pub(crate) use finish::Success;
+pub(crate) use ticket::Ticket;
+
 use crate::{
     Config, Counts, Mode, Rejected, State, Transition,
     in_flight::{InFlight, STEPS_PER_THRESHOLD},
-    probes::{Probes, Seat},
+    probes::Probes,
     ramp::Rationing,
     snapshot::Snapshot,
     state::Word,
@@ -69,64 +73,6 @@ struct Inner {
     openings: u32,
     last_wait: Duration,
     rng: Rng,
-}
-
-/// The right to one call, as the machine knows it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket {
-    word: Word,
-    kind: Kind,
-    /// The end of time when the start does not matter.
-    start: Instant,
-    /// How long the callee asked to be left alone; `u32::MAX` when it did not.
-    told_millis: u32,
-    answer: Answer,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Call,
-    /// A call that is counted while it is in flight, and the step in which it started.
-    Watched(u64),
-    Probe(Seat),
-    /// Nobody wants to know how it ends.
-    Unwatched,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Awaited,
-    InTime,
-    Slow,
-}
-
-impl Ticket {
-    const fn call(word: Word, start: Instant) -> Self {
-        Self { word, kind: Kind::Call, start, told_millis: u32::MAX, answer: Answer::Awaited }
-    }
-
-    pub(crate) const fn unwatched() -> Self {
-        let mut ticket = Self::call(Word::from_bits(0), Instant::MAX);
-        ticket.kind = Kind::Unwatched;
-        ticket
-    }
-
-    pub(crate) const fn generation(&self) -> u64 {
-        self.word.generation()
-    }
-
-    pub(crate) const fn is_probe(&self) -> bool {
-        matches!(self.kind, Kind::Probe(_))
-    }
-
-    const fn tag(&self) -> Tag {
-        Tag::of(self.word)
-    }
-
-    /// The callee asked to be left alone for `wait`.
-    pub(crate) fn told(&mut self, wait: Duration) {
-        self.told_millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).min(u32::MAX - 1);
-    }
 }
 
 /// The answer to a caller, and what the asking changed.

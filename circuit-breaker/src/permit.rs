@@ -61,7 +61,7 @@ macro_rules! permit {
             /// Counts if this call opens the breaker, and where
             /// [`OpenWait::from_server`](crate::OpenWait::from_server) allows it.
             pub fn retry_after(&mut self, wait: Duration) {
-                self.0.ticket.told(wait);
+                self.0.ticket.set_told(wait);
             }
 
             /// The call ended like this.
@@ -110,51 +110,54 @@ permit!(OwnedPermit);
 
 impl<'a> Permit<'a> {
     pub(crate) fn new(shared: &'a Shared, ticket: Ticket) -> Self {
-        Self(Held { shared, ticket, told: false })
+        Self(Held { shared: Some(shared), ticket })
     }
 }
 
 impl OwnedPermit {
     pub(crate) fn new(shared: Arc<Shared>, ticket: Ticket) -> Self {
-        Self(Held { shared, ticket, told: false })
+        Self(Held { shared: Some(shared), ticket })
     }
 }
 
+/// Whoever takes `shared` tells it, so that it is told once. Everything is passed on by value: a
+/// reference would keep the whole in memory on the way from admission to outcome.
 struct Held<P: Deref<Target = Shared>> {
-    shared: P,
+    shared: Option<P>,
     ticket: Ticket,
-    told: bool,
 }
 
 impl<P: Deref<Target = Shared>> Held<P> {
     #[inline]
     fn answered(&mut self) {
-        let clock = &self.shared.clock;
-        self.shared.machine.answered(&mut self.ticket, || clock.now());
+        if let Some(shared) = &self.shared {
+            shared.machine.answered(&mut self.ticket, || shared.clock.now());
+        }
     }
 
     #[inline]
     fn finish(&mut self, outcome: Outcome) {
-        self.told = true;
-        self.shared.finish(&self.ticket, outcome);
-    }
-
-    #[cold]
-    fn abandoned(&mut self) {
-        let outcome = if std::thread::panicking() {
-            Outcome::Failure
-        } else {
-            self.shared.machine.dropped(&self.ticket, || self.shared.clock.now())
-        };
-        self.finish(outcome);
+        if let Some(shared) = self.shared.take() {
+            shared.finish(self.ticket, outcome);
+        }
     }
 }
 
 impl<P: Deref<Target = Shared>> Drop for Held<P> {
     #[inline]
     fn drop(&mut self) {
-        if !self.told {
-            self.abandoned();
+        if let Some(shared) = self.shared.take() {
+            abandoned(&shared, self.ticket);
         }
     }
+}
+
+#[cold]
+fn abandoned(shared: &Shared, ticket: Ticket) {
+    let outcome = if std::thread::panicking() {
+        Outcome::Failure
+    } else {
+        shared.machine.dropped(&ticket, || shared.clock.now())
+    };
+    shared.finish(ticket, outcome);
 }

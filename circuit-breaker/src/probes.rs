@@ -44,6 +44,20 @@ pub(crate) struct Seat {
     serial: u32,
 }
 
+/// Slots are numbered below 1,024.
+const INDEX_BITS: u32 = 10;
+const SERIALS: u32 = u32::MAX >> INDEX_BITS;
+
+impl Seat {
+    pub(crate) const fn bits(self) -> u32 {
+        self.serial << INDEX_BITS | self.index
+    }
+
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self { index: bits & ((1 << INDEX_BITS) - 1), serial: bits >> INDEX_BITS }
+    }
+}
+
 /// What the probes have shown so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
@@ -92,7 +106,7 @@ impl Probes {
             return None;
         }
         let index = self.slots.iter().position(|slot| slot.holder.is_none())?;
-        self.serial = self.serial.wrapping_add(1);
+        self.serial = (self.serial + 1) & SERIALS;
         let deadline = now.saturating_add(self.timeout);
         self.slots[index].holder = Some(Holder { serial: self.serial, deadline, answered: false });
         self.taken += 1;

@@ -97,8 +97,7 @@ impl Limits {
 /// under the machine's lock, with the settings as a whole.
 #[derive(Debug)]
 pub(crate) struct Knobs {
-    /// 0 without a window, 1 for one of calls, 2 for one of time.
-    window: AtomicU32,
+    measures: AtomicU32,
     calls: AtomicU32,
     bucket_nanos: AtomicU64,
     consecutive: AtomicU32,
@@ -106,11 +105,30 @@ pub(crate) struct Knobs {
     failures: AtomicU32,
     failure_rate: AtomicU32,
     slow_rate: AtomicU32,
-    policy: AtomicU32,
     /// The latency from which a call is slow; `u64::MAX` for never.
     slow_nanos: AtomicU64,
     /// The age from which a dropped call is a failure; `u64::MAX` for never.
     drop_age_nanos: AtomicU64,
+}
+
+/// What is counted, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Measures(u32);
+
+impl Measures {
+    /// Failures in a row.
+    pub(crate) const STREAK: Self = Self(1);
+    /// A window of calls.
+    pub(crate) const CALLS: Self = Self(2);
+    /// A window of time.
+    pub(crate) const TIME: Self = Self(4);
+    /// Whatever a policy of the user's own wants to see.
+    pub(crate) const POLICY: Self = Self(8);
+
+    #[inline]
+    pub(crate) const fn has(self, what: Self) -> bool {
+        self.0 & what.0 != 0
+    }
 }
 
 /// Which window is kept.
@@ -136,7 +154,7 @@ impl Shape {
 impl Knobs {
     pub(crate) fn new(config: &Config) -> Self {
         let knobs = Self {
-            window: AtomicU32::new(0),
+            measures: AtomicU32::new(0),
             calls: AtomicU32::new(1),
             bucket_nanos: AtomicU64::new(1),
             consecutive: AtomicU32::new(0),
@@ -144,7 +162,6 @@ impl Knobs {
             failures: AtomicU32::new(0),
             failure_rate: AtomicU32::new(0),
             slow_rate: AtomicU32::new(0),
-            policy: AtomicU32::new(0),
             slow_nanos: AtomicU64::new(u64::MAX),
             drop_age_nanos: AtomicU64::new(u64::MAX),
         };
@@ -154,25 +171,30 @@ impl Knobs {
 
     pub(crate) fn set(&self, config: &Config) {
         let trip = &config.trip;
-        let kind = match Shape::of(trip.window) {
-            Shape::None => 0,
+        let mut measures = match Shape::of(trip.window) {
+            Shape::None => Measures(0),
             Shape::Calls(n) => {
                 self.calls.store(n, Relaxed);
-                1
+                Measures::CALLS
             }
             Shape::Time { bucket_nanos } => {
                 self.bucket_nanos.store(bucket_nanos, Relaxed);
-                2
+                Measures::TIME
             }
         };
-        self.window.store(kind, Relaxed);
+        if trip.consecutive.is_some() {
+            measures.0 |= Measures::STREAK.0;
+        }
+        if trip.policy.is_some() {
+            measures.0 |= Measures::POLICY.0;
+        }
+        self.measures.store(measures.0, Relaxed);
         let limits = Limits::of(trip);
         self.consecutive.store(limits.consecutive, Relaxed);
         self.minimum_calls.store(limits.minimum_calls, Relaxed);
         self.failures.store(limits.failures, Relaxed);
         self.failure_rate.store(limits.failure_rate, Relaxed);
         self.slow_rate.store(limits.slow_rate, Relaxed);
-        self.policy.store(trip.policy.is_some().into(), Relaxed);
         self.slow_nanos.store(trip.slow.map_or(u64::MAX, saturating_nanos), Relaxed);
         let drop_age = match config.on_drop {
             OnDrop::Ignore => u64::MAX,
@@ -194,21 +216,19 @@ impl Knobs {
 
     #[inline]
     pub(crate) fn shape(&self) -> Shape {
-        match self.window.load(Relaxed) {
-            0 => Shape::None,
-            1 => Shape::Calls(self.calls.load(Relaxed)),
-            _ => Shape::Time { bucket_nanos: self.bucket_nanos.load(Relaxed) },
+        let measures = self.measures();
+        if measures.has(Measures::CALLS) {
+            Shape::Calls(self.calls.load(Relaxed))
+        } else if measures.has(Measures::TIME) {
+            Shape::Time { bucket_nanos: self.bucket_nanos.load(Relaxed) }
+        } else {
+            Shape::None
         }
     }
 
     #[inline]
-    pub(crate) fn counts_streaks(&self) -> bool {
-        self.consecutive.load(Relaxed) != 0
-    }
-
-    #[inline]
-    pub(crate) fn has_policy(&self) -> bool {
-        self.policy.load(Relaxed) != 0
+    pub(crate) fn measures(&self) -> Measures {
+        Measures(self.measures.load(Relaxed))
     }
 
     #[inline]

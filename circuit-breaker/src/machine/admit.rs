@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use seawall_core::Instant;
 
-use super::{Decision, Kind, Machine, Ticket, is_shut, refusal};
+use super::{Decision, Machine, Ticket, is_shut, refusal};
 use crate::{Mode, Rejected, State, Transition, state::Word, trip::Evidence, window::Tag};
 
 impl Machine {
@@ -12,7 +12,7 @@ impl Machine {
     #[inline]
     pub(crate) fn admit_plain(&self) -> Option<Ticket> {
         let word = self.word();
-        word.is_plain().then(|| Ticket::call(word, Instant::MAX))
+        word.is_plain().then(|| Ticket::plain(word))
     }
 
     /// The decision in all other cases.
@@ -63,7 +63,7 @@ impl Machine {
         if word.watches_in_flight() {
             // A generation that has just ended watches nobody.
             if let Some(entry) = self.in_flight.enter(Tag::of(word), now, self.step_nanos()) {
-                ticket.kind = Kind::Watched(entry.step);
+                ticket.watch(entry.step);
                 let tripped = if entry.turned { self.look_at_overdue(&ticket, now) } else { None };
                 if let Some(transition) = tripped {
                     return refused(word, self.refusal(now), Some(transition));
@@ -115,11 +115,7 @@ impl Machine {
                 let seat = inner.probes.take(now);
                 self.set_gate(&inner.probes);
                 match seat {
-                    Some(seat) => {
-                        let mut ticket = Ticket::call(word, now);
-                        ticket.kind = Kind::Probe(seat);
-                        admitted(ticket, transition)
-                    }
+                    Some(seat) => admitted(Ticket::probe(word, now, seat), transition),
                     None => refused(word, refusal(State::HalfOpen, Instant::MAX, now), transition),
                 }
             }

@@ -1,13 +1,13 @@
 //! How calls ended, and what that says.
 
-use std::{cell::LazyCell, time::Duration};
+use std::cell::LazyCell;
 
 use seawall_core::{Instant, Outcome};
 
-use super::{Answer, Kind, Machine, Ticket};
+use super::{Machine, Ticket, ticket::Kind};
 use crate::{
-    Cause, Mode, Transition,
-    trip::{Evidence, Limits, Shape},
+    Cause, Counts, Mode, Transition,
+    trip::{Evidence, Limits, Measures, Shape},
     window::Sample,
 };
 
@@ -21,45 +21,65 @@ impl Machine {
     }
 
     fn note_answer(&self, ticket: &mut Ticket, now: Instant) {
-        let slow = self.is_slow(ticket, || now);
-        ticket.answer = if slow { Answer::Slow } else { Answer::InTime };
-        if let Kind::Probe(seat) = ticket.kind {
+        ticket.set_answer(self.is_slow(ticket, || now));
+        if let Some(seat) = ticket.seat() {
             let mut inner = self.lock();
             if self.word().generation() == ticket.generation() {
                 inner.probes.answered(seat);
             }
         }
-        if let Kind::Watched(step) = ticket.kind {
-            // Latency ends here, so from here on it is not overdue.
+        // Latency ends here, so from here on the call is not overdue.
+        if let Some(step) = ticket.unwatch() {
             self.in_flight.leave(ticket.tag(), step);
-            ticket.kind = Kind::Call;
         }
+    }
+
+    /// The usual end of a call: a success, where nothing but failures in a row or a count window is
+    /// kept. For all others, [`finish`](Self::finish).
+    #[inline]
+    pub(crate) fn succeed_plain(&self, ticket: &Ticket) -> Success {
+        if !ticket.is_plain() {
+            return Success::NotPlain;
+        }
+        match self.hot.knobs.measures() {
+            Measures::STREAK => {
+                self.hot.streak.success(ticket.tag());
+                Success::Counted
+            }
+            Measures::CALLS if self.word().generation() == ticket.generation() => {
+                let sample = Sample { failed: false, slow: false };
+                match self.count.record(ticket.tag(), sample) {
+                    Some(counts) if counts.failures + counts.slow > 0 => Success::Weigh(counts),
+                    _ => Success::Counted,
+                }
+            }
+            Measures::CALLS => Success::Counted,
+            _ => Success::NotPlain,
+        }
+    }
+
+    /// A success was counted in a window that also holds failures.
+    pub(crate) fn weigh_success(
+        &self,
+        ticket: &Ticket,
+        counts: Counts,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Transition> {
+        let evidence = Evidence { counts: Some(counts), ..Evidence::default() };
+        self.weigh(ticket, evidence, now)
     }
 
     /// A call ended.
-    #[inline]
     pub(crate) fn finish(
         &self,
-        ticket: &Ticket,
-        outcome: Outcome,
-        now: impl FnOnce() -> Instant,
-    ) -> Option<Transition> {
-        let plain = ticket.word.is_plain() && matches!(ticket.kind, Kind::Call);
-        if plain && outcome == Outcome::Success && self.hot.knobs.shape() == Shape::None {
-            self.hot.streak.success(ticket.tag());
-            return None;
-        }
-        self.ended(ticket, outcome, now)
-    }
-
-    fn ended(
-        &self,
-        ticket: &Ticket,
+        mut ticket: Ticket,
         outcome: Outcome,
         now: impl FnOnce() -> Instant,
     ) -> Option<Transition> {
         let now = LazyCell::new(now);
-        if let Kind::Watched(step) = ticket.kind {
+        let watched = ticket.unwatch();
+        let ticket = &ticket;
+        if let Some(step) = watched {
             self.in_flight.leave(ticket.tag(), step);
         }
         let failed = match outcome {
@@ -67,12 +87,12 @@ impl Machine {
             Outcome::Failure => Some(true),
             _ => None,
         };
-        match (ticket.kind, failed) {
-            (Kind::Probe(_), failed) => {
+        match (ticket.kind(), failed) {
+            (Kind::Probe, failed) => {
                 let verdict = failed.map(|failed| !failed && !self.is_slow(ticket, || *now));
                 self.probe_ended(ticket, verdict, *now)
             }
-            (Kind::Call | Kind::Watched(_), Some(failed)) => {
+            (Kind::Call, Some(failed)) => {
                 let slow = self.is_slow(ticket, || *now);
                 self.count(ticket, Sample { failed, slow }, || *now)
             }
@@ -95,12 +115,12 @@ impl Machine {
     #[inline]
     fn is_slow(&self, ticket: &Ticket, now: impl FnOnce() -> Instant) -> bool {
         let slow_nanos = self.hot.knobs.slow_nanos();
-        match ticket.answer {
-            Answer::Awaited if slow_nanos < u64::MAX && ticket.start < Instant::MAX => {
-                now().saturating_since(ticket.start).as_nanos() >= slow_nanos.into()
-            }
-            answer => answer == Answer::Slow,
+        if let Some(slow) = ticket.answer() {
+            return slow;
         }
+        slow_nanos < u64::MAX
+            && ticket.start < Instant::MAX
+            && now().saturating_since(ticket.start).as_nanos() >= slow_nanos.into()
     }
 
     #[inline]
@@ -115,7 +135,7 @@ impl Machine {
             return None;
         }
         let (tag, knobs) = (ticket.tag(), &self.hot.knobs);
-        let streak = if !knobs.counts_streaks() {
+        let streak = if !knobs.measures().has(Measures::STREAK) {
             0
         } else if sample.failed {
             self.hot.streak.failure(tag)?
@@ -123,10 +143,10 @@ impl Machine {
             self.hot.streak.success(tag);
             0
         };
-        let policy = knobs.has_policy();
+        let policy = knobs.measures().has(Measures::POLICY);
         let counts = match knobs.shape() {
             Shape::None => None,
-            Shape::Calls(n) => Some(self.count.record(tag, sample, n)?),
+            Shape::Calls(_) => Some(self.count.record(tag, sample)?),
             Shape::Time { bucket_nanos } => {
                 Some(self.time.record(tag, sample, now(), bucket_nanos, policy)?)
             }
@@ -146,7 +166,7 @@ impl Machine {
         &self,
         ticket: &Ticket,
         mut evidence: Evidence,
-        now: impl Fn() -> Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Option<Transition> {
         let asked = std::mem::take(&mut evidence.policy);
         let mut crossed = self.hot.knobs.limits().crossed(&evidence).is_some();
@@ -172,7 +192,7 @@ impl Machine {
         }
         // A configuration may have come between the count and the lock.
         let cause = Limits::of(&inner.config.trip).crossed(evidence)?;
-        let told = told(ticket);
+        let told = ticket.told();
         // A recovery that lasted as long as the wait before it ends the row.
         if now.saturating_since(inner.since) >= inner.last_wait {
             inner.openings = 0;
@@ -187,18 +207,24 @@ impl Machine {
         verdict: Option<bool>,
         now: Instant,
     ) -> Option<Transition> {
-        let Kind::Probe(seat) = ticket.kind else { return None };
+        let seat = ticket.seat()?;
         let mut inner = self.lock();
         if self.word().generation() != ticket.generation() {
             return None;
         }
         inner.probes.finish(seat, verdict);
-        self.settle(&mut inner, told(ticket), now)
+        self.settle(&mut inner, ticket.told(), now)
     }
 }
 
-fn told(ticket: &Ticket) -> Option<Duration> {
-    (ticket.told_millis < u32::MAX).then(|| Duration::from_millis(ticket.told_millis.into()))
+/// What became of a plain success.
+pub(crate) enum Success {
+    /// It was counted, and changes nothing.
+    Counted,
+    /// It was counted, and what the window holds has to be weighed.
+    Weigh(Counts),
+    /// It was not counted: more has to be looked at.
+    NotPlain,
 }
 
 impl Cause {

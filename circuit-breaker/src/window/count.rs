@@ -37,6 +37,13 @@ pub(crate) struct CountWindow {
     cursor: Apart<AtomicU64>,
     /// From above: tag, slow calls, failures, calls.
     sums: AtomicU64,
+    /// How many calls it holds; set under the machine's lock, before the generation that uses it.
+    calls: AtomicU32,
+    ring: AtomicU32,
+    /// 2⁶⁴ divided by `calls`, rounded up, so that a place is found by multiplying: the method of
+    /// Granlund and Montgomery, *Division by Invariant Integers using Multiplication* (1994). Exact,
+    /// because places have 48 bits and `calls` 16. 0 for a window of one call.
+    inverse: AtomicU64,
     rings: [OnceLock<Box<[AtomicU32]>>; RINGS],
 }
 
@@ -45,12 +52,19 @@ impl CountWindow {
         Self {
             cursor: Apart(AtomicU64::new(tag.0.into())),
             sums: AtomicU64::new(empty(tag)),
+            calls: AtomicU32::new(1),
+            ring: AtomicU32::new(0),
+            inverse: AtomicU64::new(0),
             rings: Default::default(),
         }
     }
 
-    /// Allocates what a window of `calls` needs.
+    /// Allocates what a window of `calls` needs, and makes it the one in use.
     pub(crate) fn prepare(&self, calls: u32) {
+        self.calls.store(calls, Relaxed);
+        self.ring.store(ring_for(calls) as u32, Relaxed);
+        let inverse = if calls == 1 { 0 } else { u64::MAX / u64::from(calls) + 1 };
+        self.inverse.store(inverse, Relaxed);
         self.rings[ring_for(calls)]
             .get_or_init(|| (0..calls.next_power_of_two()).map(|_| AtomicU32::new(0)).collect());
     }
@@ -67,21 +81,31 @@ impl CountWindow {
         unpack(self.sums.load(Relaxed))
     }
 
-    /// Adds a call to a window of `calls`; `None` for an older generation.
+    /// Adds a call; `None` for an older generation.
     #[inline]
-    pub(crate) fn record(&self, tag: Tag, sample: Sample, calls: u32) -> Option<Counts> {
-        let ring = self.rings[ring_for(calls)].get()?;
+    pub(crate) fn record(&self, tag: Tag, sample: Sample) -> Option<Counts> {
+        // Relaxed: while these change, the generation does too, and what is read of two sizes at once
+        // is refused by the tags or the bounds.
+        let ring = self.rings[self.ring.load(Relaxed) as usize].get()?;
         let claim = self.cursor.fetch_add(1 << 16, Relaxed);
         if claim as u16 != tag.0 {
             return None;
         }
-        let slot = &ring[((claim >> 16) % u64::from(calls)) as usize];
+        let slot = ring.get(self.place(claim >> 16))?;
         let mine = u32::from(tag.0) << 16 | flags(sample);
         let before = slot.load(Relaxed);
         if before == mine {
             return self.current(tag);
         }
         self.exchange(tag, slot, before, mine)
+    }
+
+    /// `turn` modulo the number of calls.
+    #[inline]
+    fn place(&self, turn: u64) -> usize {
+        let (inverse, calls) = (self.inverse.load(Relaxed), self.calls.load(Relaxed));
+        let laps = ((u128::from(turn) * u128::from(inverse)) >> 64) as u64;
+        if calls == 1 { 0 } else { turn.wrapping_sub(laps.wrapping_mul(calls.into())) as usize }
     }
 
     fn current(&self, tag: Tag) -> Option<Counts> {
@@ -190,7 +214,7 @@ mod tests {
                     window.reset(tag);
                     model.clear();
                 }
-                let counts = window.record(tag, Sample { failed, slow }, calls).unwrap();
+                let counts = window.record(tag, Sample { failed, slow }).unwrap();
                 model.push_back((failed, slow));
                 if model.len() > calls as usize {
                     model.pop_front();
@@ -201,12 +225,20 @@ mod tests {
                     slow: model.iter().filter(|call| call.1).count() as u64,
                 };
                 prop_assert_eq!(counts, expected);
-                prop_assert_eq!(window.record(Tag(tag.0 ^ 1), Sample::FAILED, calls), None);
+                prop_assert_eq!(window.record(Tag(tag.0 ^ 1), Sample::FAILED), None);
                 // The stray claim costs a place; put the model where the ring is.
                 model.push_back((false, false));
                 model.pop_back();
                 window.cursor.fetch_sub(1 << 16, Relaxed);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_place_is_the_remainder(turn in 0..1_u64 << 48, calls in 1..=MAX_CALLS) {
+            let window = window(calls);
+            prop_assert_eq!(window.place(turn) as u64, turn % u64::from(calls));
         }
     }
 
@@ -219,7 +251,7 @@ mod tests {
                 scope.spawn(move || {
                     for n in 0..20_000 {
                         let sample = Sample { failed: (n + thread) % 3 == 0, slow: n % 7 == 0 };
-                        window.record(Tag(0), sample, 100);
+                        window.record(Tag(0), sample);
                     }
                 });
             }
@@ -235,7 +267,7 @@ mod tests {
     fn the_largest_window_fills_to_its_last_place() {
         let window = window(MAX_CALLS);
         for _ in 0..=MAX_CALLS {
-            window.record(Tag(0), Sample::FAILED, MAX_CALLS);
+            window.record(Tag(0), Sample::FAILED);
         }
         let all = u64::from(MAX_CALLS);
         assert_eq!(window.counts(), Counts { calls: all, failures: all, slow: 0 });
