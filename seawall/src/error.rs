@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-use seawall_core::{AddressError, ConfigError, Rejection};
+use seawall_core::{AddressError, BoxError, ConfigError, Rejection};
 
 /// What a call ended in when there is no response.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl<E: StdError + 'static> StdError for Error<E> {
 }
 
 /// Why a client could not be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A value of the policy, or of the builder, is out of its range.
@@ -59,6 +59,8 @@ pub enum BuildError {
     Address(AddressError),
     /// There is no tokio runtime here, in which to follow a resolver.
     NoRuntime,
+    /// The transport's own client could not be made, for want of a TLS backend for instance.
+    Transport(BoxError),
 }
 
 impl From<ConfigError> for BuildError {
@@ -79,6 +81,7 @@ impl fmt::Display for BuildError {
             Self::Config(error) => error.fmt(f),
             Self::Address(error) => error.fmt(f),
             Self::NoRuntime => f.write_str("a client with a resolver is built in a tokio runtime"),
+            Self::Transport(error) => error.fmt(f),
         }
     }
 }
@@ -88,6 +91,7 @@ impl StdError for BuildError {
         match self {
             Self::Config(error) => Some(error),
             Self::Address(error) => Some(error),
+            Self::Transport(error) => Some(&**error),
             Self::NoRuntime => None,
         }
     }

@@ -62,7 +62,8 @@ impl HttpBuilder {
     /// # Errors
     ///
     /// When the policy or an address is refused, when there is neither a list of addresses nor a
-    /// resolver, or when there is a resolver and no tokio runtime here.
+    /// resolver, when there is a resolver and no tokio runtime here, or when reqwest cannot make a
+    /// client.
     pub fn build(self) -> Result<HttpClient, BuildError> {
         let Self { setup, make: clients } = self;
         let (caller, breakers) = (setup.caller()?, setup.breakers()?);
@@ -76,7 +77,9 @@ impl HttpBuilder {
             .track(AtBodyEnd(HttpStatus::new()))
             .resend(ResendAttempt)
             .build()?;
-        Ok(HttpClient { service: setup.service, caller, balancer })
+        let unused = Client::builder().no_proxy().build();
+        let unused = unused.map_err(|error| BuildError::Transport(error.into()))?;
+        Ok(HttpClient { service: setup.service, caller, balancer, unused })
     }
 }
 
@@ -100,6 +103,8 @@ pub struct HttpClient {
     service: Arc<str>,
     caller: Caller,
     balancer: Balanced,
+    /// What `reqwest_middleware` wants at the end of its chain; nothing goes there.
+    unused: Client,
 }
 
 impl HttpClient {
@@ -107,8 +112,7 @@ impl HttpClient {
     ///
     /// A refusal is found in its errors by `seawall::core::reqwest::rejection`.
     pub fn client(&self) -> ClientWithMiddleware {
-        // The client at the end of the chain is never reached.
-        reqwest_middleware::ClientBuilder::new(Client::new()).with(self.clone()).build()
+        reqwest_middleware::ClientBuilder::new(self.unused.clone()).with(self.clone()).build()
     }
 
     /// What the client looks like now.
