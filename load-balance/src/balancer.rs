@@ -198,7 +198,7 @@ impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
     pub fn uneject(&self, id: &EndpointId) -> bool {
         let members = self.shared.load();
         let found = members.entries.iter().find(|entry| entry.node.id() == id);
-        found.is_some_and(|entry| self.shared.health.uneject(entry.node.state()))
+        found.is_some_and(|entry| self.shared.health.uneject(&entry.node))
     }
 }
 

@@ -7,27 +7,28 @@ pub(crate) const MOST_PICKS: u8 = 8;
 
 /// The endpoints that one call has left, by their addresses in memory: nothing is read through
 /// them, and an address that is used anew costs that endpoint one call at worst.
-#[derive(Clone, Copy, Debug, Default)]
+///
+/// Hardly any call leaves one, so that the list gets its room when one does.
+#[derive(Debug, Default)]
 pub(crate) struct Left {
-    nodes: [usize; MOST_PICKS as usize],
-    len: usize,
+    nodes: Vec<usize>,
 }
 
 impl Left {
+    #[cold]
     pub(crate) fn add(&mut self, node: &Node) {
-        if let Some(place) = self.nodes.get_mut(self.len) {
-            *place = address(node);
-            self.len += 1;
+        if !self.is_full() {
+            self.nodes.push(address(node));
         }
     }
 
     #[inline]
     pub(crate) fn holds(&self, node: &Node) -> bool {
-        self.len != 0 && self.nodes[..self.len].contains(&address(node))
+        !self.nodes.is_empty() && self.nodes.contains(&address(node))
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.len == self.nodes.len()
+        self.nodes.len() >= MOST_PICKS.into()
     }
 }
 

@@ -43,8 +43,8 @@ pin_project! {
 pin_project! {
     #[project = StepProj]
     enum Step<S, F> {
-        /// The set is empty.
-        Wait { #[pin] sleep: Sleep, waiter: Waiter },
+        /// The set is empty. In a box, because this hardly ever happens and is large.
+        Wait { sleep: Pin<Box<Sleep>>, waiter: Waiter },
         /// An endpoint is picked, and its service may have to become ready.
         Ready { service: S, picked: Option<Picked> },
         Calling { #[pin] future: F, picked: Option<Picked> },
@@ -283,7 +283,7 @@ where
                 }
                 StepProj::Refused { nothing: Nothing::Empty } if !call.shared.wait.is_zero() => {
                     Step::Wait {
-                        sleep: tokio::time::sleep(call.shared.wait),
+                        sleep: Box::pin(tokio::time::sleep(call.shared.wait)),
                         waiter: Waiter::new(call.shared.waiting.clone()),
                     }
                 }
@@ -294,7 +294,7 @@ where
                 }
                 StepProj::Wait { sleep, waiter } => {
                     if waiter.poll(cx, || call.shared.has_endpoints()).is_pending() {
-                        ready!(sleep.poll(cx));
+                        ready!(sleep.as_mut().poll(cx));
                         this.step.set(Step::Done);
                         return Poll::Ready(Err(call.refusal(Nothing::Empty)));
                     }

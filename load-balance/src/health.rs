@@ -51,11 +51,16 @@ pub(crate) struct Health {
     ejected: AtomicUsize,
 }
 
-/// The standing of one endpoint.
+/// The standing of one endpoint, as far as each call looks at it.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     word: AtomicU64,
     consecutive: AtomicU32,
+}
+
+/// What led to the standing of one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
     /// How many base times the next ejection adds to the first.
     level: AtomicU32,
     warming_since: AtomicU64,
@@ -120,6 +125,7 @@ impl Health {
     }
 
     /// Whether so few endpoints are well that ejection is ignored.
+    #[inline]
     pub(crate) fn panicking(&self) -> bool {
         let endpoints = self.endpoints.load(Relaxed);
         let unwell = self.ejected() + self.critical.load(Relaxed);
@@ -136,17 +142,19 @@ impl Health {
     }
 
     /// An endpoint has answered a call that began at `started`.
+    #[inline]
     pub(crate) fn answered(&self, node: &Node, started: Option<Instant>) {
         let (Some(ewma), Some(started)) = (&self.ewma, started) else { return };
         let now = self.clock.now();
         let latency = now.saturating_since(started);
         node.latency().add(latency, now, ewma.decay(), Above::Peak);
         // One in eight suffices for an average, and all threads write it.
-        if node.finished() % 8 == 0 {
+        if node.finished().is_multiple_of(8) {
             self.usual.add(latency, now, ewma.decay(), Above::Mean);
         }
     }
 
+    #[inline]
     pub(crate) fn success(&self, node: &Node) {
         let consecutive = &node.state().consecutive;
         // Looked at first, so that endpoints that are well are not written to.
@@ -166,7 +174,7 @@ impl Health {
         let Some(rules) = &self.ejection else { return };
         let consecutive = node.state().consecutive.fetch_add(1, Relaxed).saturating_add(1);
         if consecutive >= rules.consecutive_failures() {
-            self.eject(node.state(), rules, self.clock.now());
+            self.eject(node, rules, self.clock.now());
         }
     }
 
@@ -195,22 +203,23 @@ impl Health {
     }
 
     /// The standing of an endpoint, which returns from ejection here when its time has come.
-    pub(crate) fn standing(&self, state: &State) -> Standing {
+    #[inline]
+    pub(crate) fn standing(&self, node: &Node) -> Standing {
         // Acquire: pairs with the compare-exchange that wrote the flags, after what they announce.
-        match state.word.load(Acquire) {
+        match node.state().word.load(Acquire) {
             0 => Standing::In(1.0),
-            word => self.standing_of(state, word, self.clock.now()),
+            word => self.standing_of(node, word, self.clock.now()),
         }
     }
 
     #[cold]
-    fn standing_of(&self, state: &State, word: u64, now: Instant) -> Standing {
+    fn standing_of(&self, node: &Node, word: u64, now: Instant) -> Standing {
         let mut word = word;
         if word >> FLAGS != 0 {
             if word >> FLAGS > now.as_nanos() {
                 return Standing::Ejected;
             }
-            match self.bring_back(state, word, now) {
+            match self.bring_back(node, word, now) {
                 Some(back) => word = back,
                 // Another pick was first, or it was ejected again: the next pick will know.
                 None => return Standing::Ejected,
@@ -221,11 +230,11 @@ impl Health {
         }
         match (&self.slow_start, word & WARMING) {
             (Some(slow_start), WARMING) => {
-                let since = Instant::from_nanos(state.warming_since.load(Relaxed));
+                let since = Instant::from_nanos(node.record().warming_since.load(Relaxed));
                 let share = slow_start.share(now.saturating_since(since));
                 if share >= 1.0 {
                     let warm = word & !WARMING;
-                    let _ = state.word.compare_exchange(word, warm, AcqRel, Relaxed);
+                    let _ = node.state().word.compare_exchange(word, warm, AcqRel, Relaxed);
                 }
                 Standing::In(share)
             }
@@ -234,14 +243,14 @@ impl Health {
     }
 
     /// The share of its weight that an endpoint has, without bringing it back.
-    pub(crate) fn share(&self, state: &State, now: Instant) -> f64 {
-        let word = state.word.load(Acquire);
+    pub(crate) fn share(&self, node: &Node, now: Instant) -> f64 {
+        let word = node.state().word.load(Acquire);
         if word & BROKEN != 0 || word >> FLAGS > now.as_nanos() {
             return 0.0;
         }
         match (&self.slow_start, word & WARMING) {
             (Some(slow_start), WARMING) => {
-                let since = Instant::from_nanos(state.warming_since.load(Relaxed));
+                let since = Instant::from_nanos(node.record().warming_since.load(Relaxed));
                 slow_start.share(now.saturating_since(since))
             }
             _ => 1.0,
@@ -249,33 +258,33 @@ impl Health {
     }
 
     /// Ends the ejection in `word`, if nobody else has.
-    fn bring_back(&self, state: &State, word: u64, now: Instant) -> Option<u64> {
+    fn bring_back(&self, node: &Node, word: u64, now: Instant) -> Option<u64> {
         // Before the word, which announces them.
-        state.consecutive.store(0, Relaxed);
-        state.returned_at.store(now.as_nanos(), Relaxed);
+        node.state().consecutive.store(0, Relaxed);
+        node.record().returned_at.store(now.as_nanos(), Relaxed);
         let mut back = word & ((1 << FLAGS) - 1);
         if self.slow_start.is_some() {
-            state.warming_since.store(now.as_nanos(), Relaxed);
+            node.record().warming_since.store(now.as_nanos(), Relaxed);
             back |= WARMING;
         }
         // Release: pairs with the Acquire in `standing`.
-        state.word.compare_exchange(word, back, AcqRel, Relaxed).ok()?;
+        node.state().word.compare_exchange(word, back, AcqRel, Relaxed).ok()?;
         self.ejected.fetch_sub(1, Relaxed);
         Some(back)
     }
 
     /// Takes an endpoint out, unless too many are out already.
-    fn eject(&self, state: &State, rules: &Ejection, now: Instant) {
-        let mut word = state.word.load(Acquire);
+    fn eject(&self, node: &Node, rules: &Ejection, now: Instant) {
+        let mut word = node.state().word.load(Acquire);
         if word >> FLAGS != 0 || word & REMOVED != 0 || !self.reserve(rules) {
             return;
         }
-        let returned = Instant::from_nanos(state.returned_at.load(Relaxed));
-        let level = rules.level(state.level.load(Relaxed), now.saturating_since(returned));
+        let returned = Instant::from_nanos(node.record().returned_at.load(Relaxed));
+        let level = rules.level(node.record().level.load(Relaxed), now.saturating_since(returned));
         let until = now.saturating_add(rules.time(level)).as_nanos().clamp(1, LATEST);
         loop {
             let out = word & !WARMING | until << FLAGS;
-            match state.word.compare_exchange_weak(word, out, AcqRel, Acquire) {
+            match node.state().word.compare_exchange_weak(word, out, AcqRel, Acquire) {
                 Ok(_) => break,
                 Err(other) if other >> FLAGS != 0 || other & REMOVED != 0 => {
                     self.ejected.fetch_sub(1, Relaxed);
@@ -284,8 +293,8 @@ impl Health {
                 Err(other) => word = other,
             }
         }
-        state.level.store(level.saturating_add(1), Relaxed);
-        state.ejections.fetch_add(1, Relaxed);
+        node.record().level.store(level.saturating_add(1), Relaxed);
+        node.record().ejections.fetch_add(1, Relaxed);
     }
 
     /// Counts one more ejected endpoint, if that many may be.
@@ -296,23 +305,23 @@ impl Health {
     }
 
     /// A new endpoint begins slowly.
-    pub(crate) fn warm(&self, state: &State) {
+    pub(crate) fn warm(&self, node: &Node) {
         if self.slow_start.is_some() {
-            state.warming_since.store(self.clock.now().as_nanos(), Relaxed);
-            state.word.fetch_or(WARMING, AcqRel);
+            node.record().warming_since.store(self.clock.now().as_nanos(), Relaxed);
+            node.state().word.fetch_or(WARMING, AcqRel);
         }
     }
 
     /// Another process answers under this id, or the registry took it back: a clean slate.
-    pub(crate) fn reset(&self, state: &State) {
-        state.consecutive.store(0, Relaxed);
-        state.level.store(0, Relaxed);
-        self.release(state.word.swap(0, AcqRel));
+    pub(crate) fn reset(&self, node: &Node) {
+        node.state().consecutive.store(0, Relaxed);
+        node.record().level.store(0, Relaxed);
+        self.release(node.state().word.swap(0, AcqRel));
     }
 
     /// The endpoint is no longer among those that may be picked.
-    pub(crate) fn remove(&self, state: &State) {
-        self.release(state.word.swap(REMOVED, AcqRel));
+    pub(crate) fn remove(&self, node: &Node) {
+        self.release(node.state().word.swap(REMOVED, AcqRel));
     }
 
     fn release(&self, word: u64) {
@@ -322,9 +331,9 @@ impl Health {
     }
 
     /// Ends an ejection by hand; `false` when there was none.
-    pub(crate) fn uneject(&self, state: &State) -> bool {
-        let word = state.word.load(Acquire);
-        word >> FLAGS != 0 && self.bring_back(state, word, self.clock.now()).is_some()
+    pub(crate) fn uneject(&self, node: &Node) -> bool {
+        let word = node.state().word.load(Acquire);
+        word >> FLAGS != 0 && self.bring_back(node, word, self.clock.now()).is_some()
     }
 }
 
@@ -347,7 +356,9 @@ impl State {
         let until = Instant::from_nanos(self.word.load(Acquire) >> FLAGS);
         (until > now).then(|| until.saturating_since(now))
     }
+}
 
+impl Record {
     pub(crate) fn ejections(&self) -> u64 {
         self.ejections.load(Relaxed)
     }

@@ -52,6 +52,7 @@ impl Latency {
     }
 
     /// The average now, which returns to `usual` while there are no samples.
+    #[inline]
     pub(crate) fn at(&self, now: Instant, decay: Duration, usual: f32) -> f32 {
         match unpack(self.word.load(Relaxed)) {
             None => usual,

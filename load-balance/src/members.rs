@@ -58,7 +58,7 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
             };
             let Some(endpoint) = new else {
                 if let Some(entry) = before {
-                    health.remove(entry.node.state());
+                    health.remove(&entry.node);
                     retired.extend(entry.link.retire().map(|service| service as _));
                 }
                 continue;
@@ -70,13 +70,13 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
             };
             if is_drained(endpoint) {
                 // What is drained is no part of the numbers that rule ejection.
-                health.remove(entry.node.state());
+                health.remove(&entry.node);
                 drained_touched.push(entry);
             } else {
                 if !was_live {
-                    health.reset(entry.node.state());
+                    health.reset(&entry.node);
                     if !first {
-                        health.warm(entry.node.state());
+                        health.warm(&entry.node);
                     }
                 }
                 touched.push(entry);
@@ -112,7 +112,7 @@ impl<S: Clone + Send + Sync + 'static> Entry<S> {
         self.node.update(endpoint.clone());
         let link = if moved {
             // Another process, most likely: the failures of the old one are not its own.
-            health.reset(self.node.state());
+            health.reset(&self.node);
             self.node.latency().forget();
             retired.extend(self.link.retire().map(|service| service as _));
             Arc::new(Link::new())

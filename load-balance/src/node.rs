@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use seawall_core::{Endpoint, EndpointId, Instant, Outcome};
 
 use crate::{
-    health::{Health, State},
+    health::{Health, Record, State},
     latency::Latency,
     sync::{
         AtomicU64,
@@ -30,16 +30,17 @@ pub(crate) struct Node {
     unsent: AtomicU64,
     id: EndpointId,
     endpoint: ArcSwap<Endpoint>,
-    health: Arc<Health>,
+    record: Record,
 }
 
-/// Written by every call, so on cache lines of its own.
+/// All that a usual call looks at and writes, on one cache line of its own.
 #[repr(align(64))]
 struct Hot {
     started: AtomicU64,
     finished: AtomicU64,
     latency: Latency,
     state: State,
+    health: Arc<Health>,
 }
 
 impl Node {
@@ -50,6 +51,7 @@ impl Node {
                 finished: AtomicU64::new(0),
                 latency: Latency::default(),
                 state: State::default(),
+                health,
             },
             failures: AtomicU64::new(0),
             ignored: AtomicU64::new(0),
@@ -57,10 +59,11 @@ impl Node {
             unsent: AtomicU64::new(0),
             id: endpoint.id().clone(),
             endpoint: ArcSwap::new(endpoint),
-            health,
+            record: Record::default(),
         }
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> &EndpointId {
         &self.id
     }
@@ -73,21 +76,29 @@ impl Node {
         self.endpoint.store(endpoint);
     }
 
+    #[inline]
     pub(crate) fn health(&self) -> &Health {
-        &self.health
+        &self.hot.health
     }
 
+    #[inline]
     pub(crate) fn state(&self) -> &State {
         &self.hot.state
     }
 
     /// Calls that have begun and not ended.
+    #[inline]
     pub(crate) fn in_flight(&self) -> u64 {
         // Acquire: pairs with the Release in `ended`; see the module's text.
         let finished = self.hot.finished.load(Acquire);
         self.hot.started.load(Relaxed).saturating_sub(finished)
     }
 
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    #[inline]
     pub(crate) fn latency(&self) -> &Latency {
         &self.hot.latency
     }
@@ -97,6 +108,7 @@ impl Node {
         self.hot.finished.load(Relaxed)
     }
 
+    #[inline]
     pub(crate) fn begin(&self) {
         // Relaxed: whoever must see this sees it through `finished`.
         self.hot.started.fetch_add(1, Relaxed);
@@ -104,12 +116,13 @@ impl Node {
 
     /// A call has ended with this outcome, `None` when its caller abandoned it. `started` is there
     /// when it was not answered and its time is measured.
+    #[inline]
     pub(crate) fn end(&self, outcome: Option<Outcome>, started: Option<Instant>) {
         match outcome {
-            Some(Outcome::Success) => self.health.success(self),
+            Some(Outcome::Success) => self.hot.health.success(self),
             Some(Outcome::Failure) => {
                 self.failures.fetch_add(1, Relaxed);
-                self.health.failure(self, started);
+                self.hot.health.failure(self, started);
             }
             // A refusal by a layer of ours, or an outcome that is not known here.
             Some(_) => {
@@ -117,7 +130,7 @@ impl Node {
             }
             None => {
                 self.abandoned.fetch_add(1, Relaxed);
-                self.health.abandoned(self, started);
+                self.hot.health.abandoned(self, started);
             }
         }
         self.ended();
@@ -136,6 +149,7 @@ impl Node {
         self.end(Some(Outcome::Failure), None);
     }
 
+    #[inline]
     fn ended(&self) {
         // Release: pairs with the Acquire in `in_flight`.
         self.hot.finished.fetch_add(1, Release);

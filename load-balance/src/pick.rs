@@ -30,8 +30,11 @@ pub(crate) trait Candidates {
     /// The share of its weight with which an endpoint takes part; `None` when it does not.
     fn share(&mut self, at: usize) -> Option<f64>;
 
-    /// How loaded an endpoint is, that takes part with this share of its weight.
-    fn load(&self, at: usize, share: f64) -> f64;
+    /// How loaded an endpoint is.
+    fn load(&self, at: usize) -> f64;
+
+    /// The weight by which its load is divided.
+    fn weight(&self, at: usize) -> f64;
 }
 
 /// What a policy prepares for one snapshot.

@@ -29,6 +29,7 @@ pub struct Picked {
 }
 
 impl Picked {
+    #[inline]
     pub(crate) fn new(node: Arc<Node>) -> Self {
         node.begin();
         let started = node.health().start();
@@ -56,6 +57,7 @@ impl Picked {
         }
     }
 
+    #[inline]
     fn end(&mut self, outcome: Option<Outcome>) {
         if let Some(node) = self.node.take() {
             // An answer that was merely not read to its end says nothing of slowness.
@@ -66,6 +68,7 @@ impl Picked {
 }
 
 impl Guard for Picked {
+    #[inline]
     fn answered(&mut self) {
         if let Some(node) = &self.node
             && !self.answered
@@ -75,12 +78,14 @@ impl Guard for Picked {
         }
     }
 
+    #[inline]
     fn finish(mut self, outcome: Outcome) {
         self.end(Some(outcome));
     }
 }
 
 impl Drop for Picked {
+    #[inline]
     fn drop(&mut self) {
         self.end(None);
     }

@@ -344,7 +344,7 @@ impl<S: Clone + Send + Sync + 'static> Candidates for View<'_, '_, S> {
         }
         let mut fit = !entry.critical;
         let mut share = 1.0;
-        match self.shared.health.standing(node.state()) {
+        match self.shared.health.standing(node) {
             Standing::In(part) => share = part,
             Standing::Ejected => fit = false,
             Standing::Broken => {
@@ -366,13 +366,17 @@ impl<S: Clone + Send + Sync + 'static> Candidates for View<'_, '_, S> {
     }
 
     #[inline]
-    fn load(&self, at: usize, share: f64) -> f64 {
-        let entry = &self.members.entries[at];
-        let in_flight = entry.node.in_flight() as f64;
-        let load = match &self.costs {
+    fn load(&self, at: usize) -> f64 {
+        let node = &self.members.entries[at].node;
+        let in_flight = node.in_flight() as f64;
+        match &self.costs {
             None => in_flight,
-            Some(costs) => (in_flight + 1.0) * f64::from(costs.of(&entry.node)),
-        };
-        load / (f64::from(entry.weight) * share)
+            Some(costs) => (in_flight + 1.0) * f64::from(costs.of(node)),
+        }
+    }
+
+    #[inline]
+    fn weight(&self, at: usize) -> f64 {
+        self.members.entries[at].weight.into()
     }
 }

@@ -37,8 +37,10 @@ pub(crate) fn power_of_two(of: &mut impl Candidates) -> Option<usize> {
 
 #[inline]
 fn lighter(of: &impl Candidates, (one, share): (usize, f64), (two, other): (usize, f64)) -> usize {
-    // The first wins a tie, and which one is first is chance.
-    if of.load(two, other) < of.load(one, share) { two } else { one }
+    let (first, second) = (of.load(one), of.load(two));
+    let (own, others) = (of.weight(one) * share, of.weight(two) * other);
+    // The first wins a tie, and which one is first is chance. Divisions would cost more.
+    if second * own < first * others { two } else { one }
 }
 
 /// A second endpoint, drawn like the first.
@@ -156,8 +158,11 @@ mod tests {
             self.asked.push(at);
             self.loads[at].map(|_| 1.0)
         }
-        fn load(&self, at: usize, _: f64) -> f64 {
+        fn load(&self, at: usize) -> f64 {
             self.loads[at].unwrap()
+        }
+        fn weight(&self, _: usize) -> f64 {
+            1.0
         }
     }
 
