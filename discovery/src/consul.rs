@@ -11,17 +11,20 @@ mod agent;
 mod config;
 mod cursor;
 mod decode;
+mod entry;
 mod env;
 mod follow;
 mod http;
 mod query;
+mod settings;
 mod token;
 
-pub use config::{ConsulBuilder, EmptyAnswers};
+pub use config::ConsulBuilder;
 pub use query::{Consistency, Query, WeightFrom};
+pub use settings::EmptyAnswers;
 
-use config::Settings;
 use http::Http;
+use settings::Settings;
 
 /// A Consul agent: registers instances with it and follows services through it.
 ///

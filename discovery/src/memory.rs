@@ -235,8 +235,10 @@ impl Resolver for Memory {
 
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not below: the lock would be held while the hub's is taken.
+        let instances = self.shared.lock().len();
         f.debug_struct("Memory")
-            .field("instances", &self.shared.lock().len())
+            .field("instances", &instances)
             .field("watched", &self.shared.hub.len())
             .finish()
     }

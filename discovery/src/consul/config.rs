@@ -6,8 +6,9 @@ use reqwest::{ClientBuilder, Url, redirect};
 use seawall_core::ConfigError;
 
 use super::{
-    Consul, Query, Shared, follow,
+    Consul, EmptyAnswers, Query, Shared, follow,
     http::Http,
+    settings::Settings,
     token::{self, Token},
 };
 use crate::{backoff::Backoff, hub::Hub};
@@ -27,37 +28,6 @@ const ANSWER_MAX: usize = 64 << 20;
 /// A third of the connections that Consul grants to one client address.
 const IN_FLIGHT: usize = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What becomes of the last good set when Consul answers with an empty one right after it lost its
-/// index, could not be reached or answered garbage: after a restart, say, it knows nothing until
-/// its services have registered again.
-///
-/// An empty answer at any other time means what it says, and is applied at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmptyAnswers {
-    /// The answer is applied.
-    Apply,
-    /// The last good set stays in use for this long, marked stale, unless a better answer comes.
-    HoldFor(Duration),
-    /// The last good set stays in use, marked stale, until an answer is not empty.
-    HoldForever,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) base: Url,
-    pub(super) token: Token,
-    pub(super) query: Query,
-    pub(super) namespace: Option<String>,
-    pub(super) partition: Option<String>,
-    pub(super) wait: Duration,
-    pub(super) slack: Duration,
-    pub(super) request_timeout: Duration,
-    pub(super) backoff: Backoff,
-    pub(super) empty_answers: EmptyAnswers,
-    pub(super) answer_max: usize,
-    pub(super) in_flight: usize,
-}
 
 /// Describes how an agent is talked to.
 ///

@@ -5,18 +5,12 @@
 //! something has not, the answer is taken apart into its instances, and those that make no sense
 //! are left out.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::collections::HashMap;
 
-use seawall_core::{Address, Endpoint, Health};
-use serde::Deserialize;
+use seawall_core::Endpoint;
 use serde_json::value::RawValue;
 
-use super::WeightFrom;
-use crate::registration::ZONE;
-
-/// What a node or an operator puts on an instance, in place of its own health.
-const NODE_MAINTENANCE: &str = "_node_maintenance";
-const SERVICE_MAINTENANCE: &str = "_service_maintenance";
+use super::{WeightFrom, entry::Entry};
 
 /// The instances of a service that can be called, and those that make no sense.
 #[derive(Debug, Default, PartialEq)]
@@ -32,61 +26,6 @@ pub(super) struct Skipped {
     pub(super) id: String,
     pub(super) why: String,
 }
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Entry<'a> {
-    #[serde(borrow)]
-    node: Node<'a>,
-    #[serde(borrow)]
-    service: Service<'a>,
-    #[serde(borrow)]
-    checks: Option<Vec<Check<'a>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Node<'a> {
-    #[serde(borrow)]
-    node: Option<Text<'a>>,
-    #[serde(borrow)]
-    address: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Service<'a> {
-    #[serde(rename = "ID", borrow)]
-    id: Text<'a>,
-    #[serde(borrow)]
-    address: Option<Text<'a>>,
-    port: i64,
-    #[serde(borrow)]
-    tags: Option<Vec<Text<'a>>>,
-    #[serde(borrow)]
-    meta: Option<BTreeMap<Text<'a>, Option<Text<'a>>>>,
-    weights: Option<Weights>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Weights {
-    passing: Option<i64>,
-    warning: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Check<'a> {
-    #[serde(rename = "CheckID", borrow)]
-    id: Option<Text<'a>>,
-    #[serde(rename = "Status", borrow)]
-    status: Option<Text<'a>>,
-}
-
-/// Borrows inside an `Option` too, which a bare `Cow` does not.
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Reads an answer.
 ///
@@ -122,11 +61,11 @@ impl Instances {
         match entry.endpoint(weights) {
             Ok(Some(endpoint)) => {
                 self.endpoints.push(endpoint);
-                nodes.push(entry.node.node.map(|name| name.0.into_owned()).unwrap_or_default());
+                nodes.push(entry.into_node());
             }
             Ok(None) => {}
             Err(why) => {
-                let id = entry.service.id.0.into_owned();
+                let id = entry.id().to_owned();
                 self.skipped.push(Skipped { id, why });
             }
         }
@@ -134,7 +73,7 @@ impl Instances {
 
     /// Ids are unique on a node only; where two nodes use the same, the node is added.
     fn tell_apart(&mut self, nodes: &[String]) {
-        let mut seen = std::collections::HashMap::with_capacity(self.endpoints.len());
+        let mut seen = HashMap::with_capacity(self.endpoints.len());
         for endpoint in &self.endpoints {
             *seen.entry(endpoint.id().clone()).or_insert(0_usize) += 1;
         }
@@ -150,84 +89,10 @@ impl Instances {
     }
 }
 
-impl Entry<'_> {
-    /// `None` if it is not to be called now.
-    fn endpoint(&self, weights: &WeightFrom) -> Result<Option<Endpoint>, String> {
-        let health = self.health()?;
-        if matches!(health, Health::Critical | Health::Maintenance) {
-            return Ok(None);
-        }
-        let service = &self.service;
-        if service.id.0.is_empty() {
-            return Err("it has no id".to_owned());
-        }
-        let own = [&service.address, &self.node.address];
-        let host = own.into_iter().flatten().map(|text| &*text.0).find(|host| !host.is_empty());
-        let host = host.ok_or("neither it nor its node has an address")?;
-        let port = u16::try_from(service.port).map_err(|_| format!("its port is {}", service.port));
-        let address = Address::new(host, port?).map_err(|error| error.to_string())?;
-        let mut endpoint = Endpoint::new(&*service.id.0, address)
-            .with_health(health)
-            .with_weight(self.weight(health, weights)?)
-            .with_tags(service.tags.iter().flatten().map(|tag| Arc::from(&*tag.0)));
-        for (key, value) in service.meta.iter().flatten() {
-            let value = value.as_ref().map_or("", |value| &value.0);
-            if key.0 == ZONE && !value.is_empty() {
-                endpoint = endpoint.with_zone(value);
-            }
-            endpoint = endpoint.with_metadata(&*key.0, value);
-        }
-        Ok(Some(endpoint))
-    }
-
-    /// As Consul itself sums up: maintenance beats critical, which beats warning.
-    fn health(&self) -> Result<Health, String> {
-        let mut worst = Health::Passing;
-        for check in self.checks.iter().flatten() {
-            let id = check.id.as_ref().map_or("", |id| &id.0);
-            let health = match check.status.as_ref().map_or("", |status| &status.0) {
-                _ if id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE) => {
-                    Health::Maintenance
-                }
-                "passing" => Health::Passing,
-                "warning" => Health::Warning,
-                "critical" => Health::Critical,
-                unknown => return Err(format!("the status of its check {id:?} is {unknown:?}")),
-            };
-            worst = worst.max(health);
-        }
-        Ok(worst)
-    }
-
-    fn weight(&self, health: Health, from: &WeightFrom) -> Result<u16, String> {
-        let service = &self.service;
-        let text = match from {
-            WeightFrom::Weights => None,
-            WeightFrom::Tag(key) => service.tags.iter().flatten().find_map(|tag| {
-                let (name, value) = tag.0.split_once('=')?;
-                (*name == **key).then_some(value)
-            }),
-            WeightFrom::Metadata(key) => service
-                .meta
-                .iter()
-                .flatten()
-                .find_map(|(name, value)| (*name.0 == **key).then_some(&*value.as_ref()?.0)),
-        };
-        if let Some(text) = text {
-            return text.parse().map_err(|_| format!("its weight is {text:?}"));
-        }
-        let weight = service.weights.as_ref().and_then(|weights| match health {
-            Health::Warning => weights.warning,
-            _ => weights.passing,
-        });
-        let weight = weight.unwrap_or(1);
-        u16::try_from(weight).map_err(|_| format!("its weight is {weight}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use seawall_core::Health;
     use serde_json::{Value, json};
 
     use super::*;

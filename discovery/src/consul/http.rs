@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt, time::Duration};
 use reqwest::{Client, Method, Response, Url};
 use tokio::time::timeout;
 
-use super::{Query, config::Settings};
+use super::{Query, settings::Settings};
 use crate::{RegisterError, wire};
 
 const INDEX: &str = "x-consul-index";
