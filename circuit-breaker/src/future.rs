@@ -35,6 +35,7 @@ pin_project! {
 }
 
 impl<F, T> ResponseFuture<F, T> {
+    #[inline]
     pub(crate) fn admitted(inner: F, permit: OwnedPermit, track: T) -> Self {
         Self { call: Call::Admitted { inner, permit: Some(permit), track } }
     }
@@ -51,6 +52,7 @@ where
 {
     type Output = Result<T::Response, Error<E>>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().call.project() {
             CallProj::Admitted { inner, permit: slot, track } => {

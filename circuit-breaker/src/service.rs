@@ -52,6 +52,7 @@ where
     type Error = Error<S::Error>;
     type Future = ResponseFuture<S::Future, T>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.skipped = !self.breaker.would_admit();
         if self.skipped {
@@ -60,6 +61,7 @@ where
         self.inner.poll_ready(cx).map_err(Error::Inner)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         if self.skipped {
             // The breaker may admit by now, but the service inside is not ready.

@@ -108,6 +108,7 @@ impl CountWindow {
         if calls == 1 { 0 } else { turn.wrapping_sub(laps.wrapping_mul(calls.into())) as usize }
     }
 
+    #[inline]
     fn current(&self, tag: Tag) -> Option<Counts> {
         let sums = self.sums.load(Relaxed);
         (tag_of(sums) == tag).then(|| unpack(sums))
