@@ -100,6 +100,7 @@ where
 {
     type Response = R;
 
+    #[inline]
     fn track(&self, result: Result<R, E>, guard: G) -> Result<R, E> {
         tell(guard, self.0.classify(result.as_ref()), result.is_ok());
         result
