@@ -13,9 +13,12 @@ use std::{
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use seawall_benches::{call_now, timed, two_threads};
-use seawall_rate_limit::{Quota, RateLimitLayer, RateLimiter};
+use seawall_rate_limit::{
+    KeyedLimiter, Quota, RateLimitLayer, RateLimiter,
+    algorithm::{SlidingCounter, SlidingLog},
+};
 use tower::{Layer, Service};
-use tower_resilience::ratelimiter::RateLimiterLayer;
+use tower_resilience::ratelimiter::{RateLimiterLayer, WindowType};
 
 const BILLION: u32 = 1_000_000_000;
 const TASKS: u64 = 64;
@@ -71,6 +74,105 @@ fn token_bucket(c: &mut Criterion) {
     let limiter = governor::RateLimiter::direct(governor::Quota::per_hour(per_second(1)));
     let _ = limiter.check();
     group.bench_function("governor", |b| b.iter(|| black_box(limiter.check())));
+    group.finish();
+}
+
+const KEYS: usize = 100_000;
+
+/// Walks over the keys in turn.
+struct Turn(usize);
+
+impl Turn {
+    fn next(&mut self) -> usize {
+        self.0 = if self.0 + 1 == KEYS { 0 } else { self.0 + 1 };
+        self.0
+    }
+}
+
+fn keyed(c: &mut Criterion) {
+    let names: Vec<String> = (0..KEYS).map(|number| format!("tenant-{number}")).collect();
+    let strings = KeyedLimiter::<str>::new(Quota::per_second(BILLION), KEYS)
+        .expect("a billion a second can be kept");
+    let strings = |turn: usize| strings.check(&names[turn]).is_ok();
+    let peer = governor::RateLimiter::keyed(governor::Quota::per_second(per_second(BILLION)));
+    let peer_strings = |turn: usize| peer.check_key(&names[turn]).is_ok();
+    compare(c, "limit_keyed_100k_strings", strings, peer_strings);
+    compare_2_threads(c, "limit_keyed_100k_strings_2_threads", strings, peer_strings);
+
+    let numbers = KeyedLimiter::<u64>::new(Quota::per_second(BILLION), KEYS)
+        .expect("a billion a second can be kept");
+    let peer = governor::RateLimiter::keyed(governor::Quota::per_second(per_second(BILLION)));
+    compare(
+        c,
+        "limit_keyed_100k_u64",
+        |turn| numbers.check(&(turn as u64)).is_ok(),
+        |turn| peer.check_key(&(turn as u64)).is_ok(),
+    );
+    compare_2_threads(
+        c,
+        "limit_keyed_hot_key_2_threads",
+        |_| numbers.check(&7).is_ok(),
+        |_| peer.check_key(&7).is_ok(),
+    );
+}
+
+fn compare(
+    c: &mut Criterion,
+    name: &str,
+    seawall: impl Fn(usize) -> bool,
+    governor: impl Fn(usize) -> bool,
+) {
+    let mut group = c.benchmark_group(name);
+    // All keys are known before anything is measured.
+    assert!((0..KEYS).all(|turn| seawall(turn) && governor(turn)));
+    let mut turn = Turn(0);
+    group.bench_function("seawall", |b| b.iter(|| seawall(turn.next())));
+    group.bench_function("governor", |b| b.iter(|| governor(turn.next())));
+    group.finish();
+}
+
+fn compare_2_threads(
+    c: &mut Criterion,
+    name: &str,
+    seawall: impl Fn(usize) -> bool + Sync,
+    governor: impl Fn(usize) -> bool + Sync,
+) {
+    fn caller(check: impl Fn(usize) -> bool) -> impl FnMut() {
+        let mut turn = Turn(0);
+        move || {
+            black_box(check(turn.next()));
+        }
+    }
+    let mut group = c.benchmark_group(name);
+    group.bench_function("seawall", |b| b.iter_custom(|n| two_threads(n, || caller(&seawall))));
+    group.bench_function("governor", |b| b.iter_custom(|n| two_threads(n, || caller(&governor))));
+    group.finish();
+}
+
+/// All in a layer, because the peer is nothing else.
+fn windows(c: &mut Criterion) {
+    // A billion a second, with a log that is short enough to fit into memory.
+    let (limit, period) = (1_000, Duration::from_micros(1));
+    let quota = Quota::new(limit, period);
+    let log = SlidingLog::new(quota).expect("a billion a second can be kept");
+    let counter = SlidingCounter::new(quota).expect("a billion a second can be kept");
+
+    let mut group = c.benchmark_group("limit_sliding_window");
+    let mut service = RateLimitLayer::new(RateLimiter::of(counter)).layer(Bare);
+    group.bench_function("seawall_counter", |b| b.iter(|| call_now(&mut service, black_box(1))));
+    let mut service = RateLimitLayer::new(RateLimiter::of(log)).layer(Bare);
+    group.bench_function("seawall_log", |b| b.iter(|| call_now(&mut service, black_box(1))));
+    let mut service = RateLimiterLayer::builder()
+        .limit_for_period(limit as usize)
+        .refresh_period(period)
+        .window_type(WindowType::SlidingLog)
+        .timeout_duration(Duration::ZERO)
+        .build()
+        .expect("a billion a second can be kept")
+        .layer(Bare);
+    group.bench_function("tower_resilience_log", |b| {
+        b.iter(|| call_now(&mut service, black_box(1)));
+    });
     group.finish();
 }
 
@@ -197,5 +299,5 @@ fn fairness(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, token_bucket, layer, fairness);
+criterion_group!(benches, token_bucket, keyed, windows, layer, fairness);
 criterion_main!(benches);

@@ -45,6 +45,7 @@
 pub mod algorithm;
 mod decision;
 mod future;
+mod keyed;
 mod layer;
 mod limiter;
 mod quota;
@@ -67,6 +68,7 @@ pub mod tonic;
 pub use algorithm::TokenBucket;
 pub use decision::{Allowed, Rejected};
 pub use future::ResponseFuture;
+pub use keyed::{Full, KeyedLimiter};
 pub use layer::RateLimitLayer;
 pub use limiter::{RateLimiter, Snapshot};
 pub use quota::Quota;

@@ -29,6 +29,7 @@
 
 mod future;
 mod headers;
+mod key;
 mod layer;
 
 use http::Request;
@@ -37,6 +38,7 @@ use crate::{Allowed, Quota, RateLimiter, Rejected, algorithm::Algorithm};
 
 pub use future::ServerFuture;
 pub use headers::Headers;
+pub use key::{ByKey, WithoutKey, forwarded_for, network};
 pub use layer::{ServerLayer, ServerService};
 
 /// Decides whether a server answers a request.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use seawall_rate_limit::{
-    Quota, RateLimitLayer, RateLimiter,
+    KeyedLimiter, Quota, RateLimitLayer, RateLimiter,
     algorithm::{FixedWindow, Several, SlidingCounter, SlidingLog},
 };
 use seawall_test_support::{CountingAllocator, allocations};
@@ -48,6 +48,19 @@ fn a_window_allocates_nothing_once_it_is_built() {
             let _ = black_box(counter.check());
             let _ = black_box(fixed.check());
             let _ = black_box(several.check());
+        }
+    });
+    assert_eq!(counted, 0);
+}
+
+#[test]
+fn a_key_allocates_nothing_whether_it_is_known_or_new() {
+    let limiter = KeyedLimiter::<str>::new(Quota::per_second(10), 1_000).unwrap();
+    let keys: Vec<_> = (0..2_000).map(|number| format!("key {number}")).collect();
+    let counted = allocations(|| {
+        for key in keys.iter().chain(&keys) {
+            let _ = black_box(limiter.check(key));
+            let _ = black_box(limiter.peek(key));
         }
     });
     assert_eq!(counted, 0);

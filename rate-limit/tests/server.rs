@@ -6,10 +6,10 @@
 use std::convert::Infallible;
 
 use axum::{Router, body::Body, routing::get};
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use seawall_rate_limit::{
-    Clock, Quota, RateLimiter,
-    server::{Headers, ServerLayer},
+    Clock, KeyedLimiter, Quota, RateLimiter,
+    server::{Headers, ServerLayer, WithoutKey},
 };
 use seawall_test_support::{Probe, Reply};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -81,6 +81,33 @@ async fn routes_and_clones_share_the_limit() {
     let response = ask(&app).await;
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(header(&response, "ratelimit"), Some("\"api\";r=0;t=2"));
+}
+
+#[tokio::test]
+async fn callers_are_limited_by_their_keys() {
+    let limiter = KeyedLimiter::<HeaderValue>::new(Quota::per_hour(1), 100).unwrap();
+    let key = |request: &Request<Body>| request.headers().get("x-api-key").cloned();
+    let app = |without_key| {
+        let by_key = limiter.clone().named("keys").by(key).without_key(without_key);
+        Router::new().route("/", get(|| async { "hello" })).layer(ServerLayer::new(by_key))
+    };
+    let ask = async |app: &Router, key: Option<&str>| {
+        let mut request = Request::builder();
+        if let Some(key) = key {
+            request = request.header("x-api-key", key);
+        }
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        (response.status().as_u16(), response.headers().contains_key("retry-after"))
+    };
+
+    let shared = app(WithoutKey::Share);
+    for key in [Some("alice"), Some("bob"), None] {
+        assert_eq!(ask(&shared, key).await, (200, false), "{key:?}");
+        assert_eq!(ask(&shared, key).await, (429, true), "{key:?}");
+    }
+    let refused = app(WithoutKey::Refuse);
+    assert_eq!(ask(&refused, None).await, (429, false), "there is nothing to come back for");
+    assert_eq!(ask(&refused, Some("carol")).await, (200, false));
 }
 
 #[tokio::test]

@@ -108,6 +108,28 @@ impl TokenBucket {
         self.nanos_until(after.saturating_sub(self.capacity), now)
     }
 
+    /// Whether the bucket is full, as if it had never been used.
+    pub(crate) fn is_at_rest(&self, tat: u64, now: Instant) -> bool {
+        tat <= self.scale.units(now.as_nanos())
+    }
+
+    /// A refusal until the first of these buckets is full.
+    pub(crate) fn refuse_until_rest(
+        &self,
+        tats: impl Iterator<Item = u64>,
+        now: Instant,
+    ) -> Rejected {
+        let standing = self.standing(0, now, self.scale.units(now.as_nanos()));
+        let first = tats.min().unwrap_or(0);
+        Rejected::after(self.nanos_until(first, now), standing)
+    }
+
+    /// A refusal by a bucket that is full.
+    #[cfg(feature = "http")]
+    pub(crate) fn refuse_for_good(&self, now: Instant) -> Rejected {
+        Rejected::never(self.standing(0, now, self.scale.units(now.as_nanos())))
+    }
+
     // Out of line, so that it writes its answer where the caller wants it, in place of a copy.
     #[inline(never)]
     fn refuse<T>(&self, tat: u64, now: Instant, now_units: u64, cost: u32) -> Result<T, Rejected> {
@@ -139,11 +161,16 @@ impl Algorithm for TokenBucket {
         }
     }
 
+    #[inline]
     fn take(&self, tat: &mut u64, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
-        let allowed = self.look(tat, now, cost)?;
         let now_units = self.scale.units(now.as_nanos());
-        *tat = self.pass(*tat, now_units, cost).unwrap_or(*tat);
-        Ok(allowed)
+        match self.pass(*tat, now_units, cost) {
+            Some(after) => {
+                *tat = after;
+                Ok(Allowed::new(self.standing(after, now, now_units)))
+            }
+            None => self.refuse(*tat, now, now_units, cost),
+        }
     }
 
     /// The same as [`take`](Algorithm::take), with the answer put together once it stands: the way

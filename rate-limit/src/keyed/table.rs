@@ -1,0 +1,207 @@
+//! Places for the buckets of keys.
+//!
+//! An open-addressed table that never grows: each key has a window of places that begins where its
+//! hash says. A place that was used once is never unused again, so that whoever looks for a key stops
+//! at the first unused one.
+//!
+//! # Orderings
+//!
+//! A place is two words. `tag` holds the key's fingerprint and, in its lowest bit, a lock; `state`
+//! holds its bucket, and is read and written by the holder of the lock alone, except for a glance by
+//! whoever looks for a place, who then takes the lock and looks again. Taking the lock is an Acquire
+//! compare-exchange of `tag`, giving it back a Release store of `tag`: what one holder wrote to
+//! `state`, the next one reads.
+//!
+//! A key that is new is entered under one of the `entries` locks, the same one for the same key, so
+//! that no key is entered twice. What happened under it, the next holder sees by the lock itself.
+
+use std::sync::{
+    PoisonError,
+    atomic::Ordering::{Acquire, Relaxed, Release},
+};
+
+use crate::sync::{AtomicU64, Mutex, pause};
+
+/// How many places a key may be at: eight cache lines. Models have few threads and keys.
+const WINDOW: usize = if cfg!(seawall_loom) { 2 } else { 32 };
+
+/// At most every second place is taken, so that a window is hardly ever full before the table is.
+const PLACES_PER_KEY: usize = 2;
+
+/// The locks under which keys are entered.
+const ENTRIES: usize = if cfg!(seawall_loom) { 1 } else { 256 };
+
+/// The tag of a place that was never used.
+const UNUSED: u64 = 0;
+
+const LOCKED: u64 = 1;
+
+pub(super) struct Table {
+    places: Box<[Place]>,
+    /// The places at which a window may begin.
+    starts: usize,
+    entries: Box<[Mutex<()>]>,
+}
+
+/// Four to a cache line.
+#[repr(align(16))]
+struct Place {
+    tag: AtomicU64,
+    state: AtomicU64,
+}
+
+/// The place of a key, locked. Dropping it gives the lock back.
+pub(super) struct Held<'a> {
+    place: &'a Place,
+    fingerprint: u64,
+}
+
+impl Held<'_> {
+    #[inline]
+    pub(super) fn state(&self) -> u64 {
+        // Relaxed, here and below: the lock on `tag` orders the accesses to the state.
+        self.place.state.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, state: u64) {
+        self.place.state.store(state, Relaxed);
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire of the next one who locks this place.
+        self.place.tag.store(self.fingerprint, Release);
+    }
+}
+
+impl Table {
+    pub(super) fn new(keys: usize) -> Self {
+        let starts = keys * PLACES_PER_KEY;
+        let place = || Place { tag: AtomicU64::new(UNUSED), state: AtomicU64::new(0) };
+        Self {
+            places: (0..starts + WINDOW - 1).map(|_| place()).collect(),
+            starts,
+            entries: (0..ENTRIES).map(|_| Mutex::new(())).collect(),
+        }
+    }
+
+    #[inline]
+    fn window(&self, hash: u64) -> &[Place] {
+        // The high bits choose the place (D. Lemire, "Fast random integer generation in an
+        // interval", 2019), without a division.
+        let start = ((u128::from(hash) * self.starts as u128) >> 64) as usize;
+        &self.places[start..start + WINDOW]
+    }
+
+    /// The place of the key with this hash, if it has one.
+    #[inline]
+    pub(super) fn find(&self, hash: u64) -> Option<Held<'_>> {
+        let fingerprint = fingerprint(hash);
+        for place in self.window(hash) {
+            let mut spins = 0;
+            loop {
+                // Relaxed: the compare-exchange below reads it again.
+                let tag = place.tag.load(Relaxed);
+                if tag == UNUSED {
+                    return None;
+                }
+                // A place that is being used for the first time hides those behind it until it is
+                // known whose it is.
+                if tag & !LOCKED != fingerprint && tag != UNUSED | LOCKED {
+                    break;
+                }
+                if tag == fingerprint && place.lock(tag) {
+                    return Some(Held { place, fingerprint });
+                }
+                pause(&mut spins);
+            }
+        }
+        None
+    }
+
+    /// The place of the key with this hash, which it gets now if it has none: one that was never
+    /// used, or that of a key whose state is at rest.
+    ///
+    /// # Errors
+    ///
+    /// The states in the window of the key, when it cannot have a place there.
+    pub(super) fn enter(
+        &self,
+        hash: u64,
+        rest: u64,
+        is_at_rest: impl Fn(u64) -> bool,
+    ) -> Result<Held<'_>, impl Iterator<Item = u64>> {
+        let fingerprint = fingerprint(hash);
+        let entries = &self.entries[hash as usize % ENTRIES];
+        let _entry = entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = self.find(hash) {
+            return Ok(held);
+        }
+        for place in self.window(hash) {
+            let tag = place.tag.load(Relaxed);
+            let free = |state| tag == UNUSED || is_at_rest(state);
+            if tag & LOCKED != 0 || !free(place.state.load(Relaxed)) || !place.lock(tag) {
+                continue;
+            }
+            let mut held = Held { place, fingerprint };
+            if free(held.state()) {
+                held.set(rest);
+                return Ok(held);
+            }
+            // Its key has come back meanwhile.
+            held.fingerprint = tag;
+        }
+        Err(self.window(hash).iter().map(|place| place.state.load(Relaxed)))
+    }
+}
+
+impl Place {
+    #[inline]
+    fn lock(&self, tag: u64) -> bool {
+        // Acquire: pairs with the Release in the drop of `Held`, whose state is read next.
+        self.tag.compare_exchange(tag, tag | LOCKED, Acquire, Relaxed).is_ok()
+    }
+}
+
+/// What a place knows a key by: neither unused nor locked.
+#[inline]
+fn fingerprint(hash: u64) -> u64 {
+    match hash & !LOCKED {
+        UNUSED => 2,
+        fingerprint => fingerprint,
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_keys_fit_into_forty_megabytes() {
+        let table = Table::new(1_000_000);
+        let bytes =
+            table.places.len() * size_of::<Place>() + table.entries.len() * size_of::<Mutex<()>>();
+        assert!(bytes <= 40_000_000, "{bytes} bytes");
+    }
+
+    #[test]
+    fn as_many_keys_as_there_is_room_for_find_a_place() {
+        let table = Table::new(10_000);
+        let mut rng = seawall_test_support::Rng::new();
+        for _ in 0..10_000 {
+            // At rest never: nobody makes room.
+            assert!(table.enter(rng.u64(..), 1, |_| false).is_ok());
+        }
+    }
+
+    #[test]
+    fn fingerprints_are_neither_unused_nor_locked() {
+        for hash in [0, 1, 2, 3, u64::MAX] {
+            let fingerprint = fingerprint(hash);
+            assert!(fingerprint != UNUSED && fingerprint & LOCKED == 0, "{hash}");
+        }
+    }
+}
