@@ -27,6 +27,10 @@ impl Left {
         !self.nodes.is_empty() && self.nodes.contains(&address(node))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.nodes.len() >= MOST_PICKS.into()
     }

@@ -338,6 +338,13 @@ impl Health {
 }
 
 impl State {
+    /// Whether the endpoint is in full standing.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        // Relaxed: 0 announces nothing that would have to be read after it.
+        self.word.load(Relaxed) == 0
+    }
+
     /// The endpoint's service could not be made.
     pub(crate) fn set_broken(&self) {
         self.word.fetch_or(BROKEN, AcqRel);

@@ -11,7 +11,9 @@ use std::{
 
 use common::{endpoint, endpoints};
 use seawall_core::{Endpoint, Guard, Outcome};
-use seawall_load_balance::{Balancer, Config, Ejection, EndpointSet, Picker, SlowStart};
+use seawall_load_balance::{
+    Balancer, Config, Ejection, EndpointSet, PeakEwma, Picker, Policy, SlowStart,
+};
 use seawall_test_support::{CountingAllocator, allocations};
 use tower::Service;
 
@@ -30,17 +32,30 @@ fn picks(picker: &mut Picker) {
 fn a_pick_its_guard_and_a_clone_allocate_nothing() {
     let weighted: EndpointSet =
         (0..1000).map(|n| endpoint(&n.to_string()).with_weight(n % 7)).collect();
+    let policies = [Policy::PeakEwma(PeakEwma::new()), Policy::RoundRobin, Policy::Random];
+    let policies = policies.map(|policy| Config::builder().policy(policy).build().unwrap());
     let ejection = Ejection::new().with_abandoned_after(std::time::Duration::from_secs(1));
     let slow_start = SlowStart::new(std::time::Duration::from_secs(60));
     let watchful = Config::builder().ejection(ejection).slow_start(slow_start).build().unwrap();
-    for mut picker in [
+    let others = policies.map(|config| Picker::with_config(weighted.clone(), config));
+    let first = [
         Picker::new(endpoints(1)),
         Picker::new(endpoints(1000)),
         Picker::new(weighted.clone()),
         Picker::with_config(weighted, watchful),
-    ] {
+    ];
+    for mut picker in first.into_iter().chain(others) {
         // Makes every service, and what a thread needs once.
-        picks(&mut picker);
+        let unmade = |picker: &Picker| {
+            picker
+                .snapshot()
+                .endpoints
+                .iter()
+                .any(|endpoint| !endpoint.drained && endpoint.calls == 0)
+        };
+        while unmade(&picker) {
+            picks(&mut picker);
+        }
         assert_eq!(allocations(|| picks(&mut picker)), 0);
     }
 }
