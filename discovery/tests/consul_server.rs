@@ -15,7 +15,7 @@ use seawall_discovery::{
     Consul, EmptyAnswers, Lease, LeaseState, RegisterError, Registrar, Registration, Resolver,
     Watch, WatchState,
 };
-use seawall_test_support::{ConsulServer, Data};
+use seawall_test_support::{ConsulServer, Data, FaultProxy, Faults};
 use tokio::time::{Instant, timeout};
 
 const TTL: Duration = Duration::from_secs(3);
@@ -218,6 +218,46 @@ async fn a_lease_that_ends_while_the_agent_hangs_leaves_no_ghost() {
     server.resume();
     ended.await.unwrap().unwrap();
     tokio::time::sleep(TTL / 3).await;
+    assert!(!ask(&server, "/v1/agent/services").contains("orders"));
+}
+
+#[tokio::test]
+async fn a_network_that_delays_resets_and_swallows_costs_no_endpoint_and_no_registration() {
+    let server = ConsulServer::start().await;
+    let proxy = FaultProxy::start(server.address()).await;
+    let ms = Duration::from_millis;
+    let consul = Consul::builder(&format!("http://{}", proxy.address()))
+        .backoff(ms(20), ms(200))
+        .request_timeout(ms(500))
+        .wait(ms(500))
+        .wait_slack(ms(300))
+        .build()
+        .unwrap();
+    let lease = register(&consul, 1).await;
+    let mut watch = consul.watch("orders");
+    assert_eq!(next(&mut watch).await, ["+1"]);
+
+    proxy.set_both(Faults { latency: ms(60), jitter: ms(60), ..Faults::NONE });
+    for _ in 0..10 {
+        proxy.reset();
+        tokio::time::sleep(ms(60)).await;
+    }
+    until("fresh after resets", || watch.state().is_fresh()).await;
+
+    proxy.set_both(Faults::BLACK_HOLE);
+    until("stale in a black hole", || !watch.state().is_fresh()).await;
+    until("failing in a black hole", || !lease.state().is_registered()).await;
+    proxy.heal();
+    proxy.refuse();
+    tokio::time::sleep(ms(200)).await;
+    proxy.accept();
+    until("fresh again", || watch.state().is_fresh()).await;
+    until("registered again", || lease.state().is_registered()).await;
+
+    let second = register(&consul, 2).await;
+    assert_eq!(next(&mut watch).await, ["+2"], "and nothing was ever removed");
+    lease.shutdown().await.unwrap();
+    second.shutdown().await.unwrap();
     assert!(!ask(&server, "/v1/agent/services").contains("orders"));
 }
 

@@ -248,6 +248,29 @@ async fn a_heartbeat_under_way_comes_to_its_end_before_the_deregistration() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_ends_does_not_register_what_the_registry_lost() {
+    for abandon in [true, false] {
+        let agent = Noted::new();
+        let lease = keep(&agent).await;
+        sleep(secs(1)).await;
+        agent.calls();
+        agent.set(Mood::Lost);
+        agent.set_latency(secs(1));
+        sleep(Duration::from_millis(2_500)).await;
+        // The heartbeat that finds out is under way.
+        if abandon {
+            lease.abandon();
+        } else {
+            drop(lease);
+        }
+        sleep(TTL).await;
+        let calls: Vec<_> = agent.calls().into_iter().map(|(_, call)| call).collect();
+        let expected = if abandon { vec![PASS] } else { vec![PASS, Call::Deregister] };
+        assert_eq!(calls, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_is_bounded_whatever_hangs() {
     for mood in [Mood::Hung, Mood::Down] {
         let agent = Noted::new();

@@ -140,6 +140,8 @@ impl<A: Agent> Keeper<A> {
                     self.health = wish.health;
                     return Ok(());
                 }
+                // What is about to end is not registered once more.
+                Err(error) if self.wish.borrow().end != End::No => return Err(error),
                 Err(RegisterError::Unknown { registry, message }) => {
                     let id = &self.registration.id;
                     tracing::warn!(%registry, %id, %message, "registry lost an instance");
