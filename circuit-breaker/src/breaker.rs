@@ -253,6 +253,11 @@ impl CircuitBreaker {
         }
     }
 
+    /// Whether more than `handles` handles or permits share the breaker.
+    pub(crate) fn is_shared_beyond(&self, handles: usize) -> bool {
+        Arc::strong_count(&self.shared) > handles
+    }
+
     /// A refusal without an attempt, for a service that was not made ready.
     pub(crate) fn refuse(&self) -> Rejection {
         let rejected = self.shared.machine.refusal(self.shared.clock.now());

@@ -12,6 +12,7 @@
 //! - [`CircuitBreaker`], [`Permit`]: the breaker without a framework, sync or async.
 //! - [`CircuitBreakerLayer`]: a tower layer; `tonic::ChannelLayer` and
 //!   `reqwest::CircuitBreakerMiddleware` behind the features.
+//! - [`registry`]: one breaker for each server, method or tenant.
 //! - [`Config`]: the settings, checked when built; the table of defaults is in [`config`].
 //! - [`Observer`], [`Snapshot`]: what goes on inside.
 //!
@@ -63,6 +64,7 @@ mod permit;
 mod probes;
 mod ramp;
 mod ratio;
+pub mod registry;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub mod reqwest;
