@@ -30,9 +30,9 @@ pub(crate) struct Args {
     /// How long to run, from 1 to 3600
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     pub(crate) duration: Duration,
-    /// Calls per second in all, half of them gRPC and half HTTP, from 2 to 20000
+    /// Calls per second in all, half of them gRPC and half HTTP, from 2 to 5000
     #[arg(long, value_name = "CALLS", default_value = "400",
-          value_parser = clap::value_parser!(u32).range(2..=20_000))]
+          value_parser = clap::value_parser!(u32).range(2..=5_000))]
     pub(crate) rps: u32,
     /// Chooses which server is killed, hung and slowed; the same seed chooses the same
     #[arg(long, value_name = "NUMBER")]

@@ -14,6 +14,9 @@ use crate::{
 /// What both clients do within this is told in one line.
 const TOGETHER_S: f64 = 1.0;
 
+/// Failed calls of one kind are told of once in this time; all of them are counted.
+const ALIKE_S: f64 = 5.0;
+
 /// A run, up to now.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record {
@@ -22,11 +25,16 @@ pub(crate) struct Record {
     pub(crate) faults: Vec<Done>,
     pub(crate) endpoints: Vec<Row>,
     pub(crate) limiter: Limiter,
+    /// Attempts that were made because an earlier one of the same call had failed.
+    pub(crate) retries: u64,
     pub(crate) run: Run,
     pub(crate) events: Vec<Event>,
     pub(crate) windows: Vec<Window>,
     #[serde(skip)]
     followers: BTreeMap<Protocol, Follower>,
+    /// Attempts beyond the calls, at the last look.
+    #[serde(skip)]
+    beyond: u64,
 }
 
 /// What was asked for, and how far it got.
@@ -100,6 +108,8 @@ pub(crate) enum What {
 pub(crate) struct Window {
     /// When it ended.
     pub(crate) at_s: f64,
+    /// Since the run began.
+    pub(crate) retries: u64,
     pub(crate) grpc: Figures,
     pub(crate) http: Figures,
     pub(crate) endpoints: Vec<Row>,
@@ -114,10 +124,12 @@ impl Record {
             faults: Vec::new(),
             endpoints: servers.into_iter().map(row).collect(),
             limiter: Limiter::default(),
+            retries: 0,
             run,
             events: Vec::new(),
             windows: Vec::new(),
             followers: Protocol::BOTH.map(|protocol| (protocol, Follower::default())).into(),
+            beyond: 0,
         }
     }
 
@@ -152,6 +164,16 @@ impl Record {
         }
     }
 
+    /// Counts the retries, when both clients were just looked at.
+    pub(crate) fn count_retries(&mut self) {
+        // The limiter sees every call once, before its first attempt.
+        let attempts: u64 = self.endpoints.iter().map(|row| row.calls).sum();
+        let beyond = attempts.saturating_sub(self.limiter.allowed);
+        // A call that began while its client was looked at is not a retry: the next look tells.
+        self.retries = self.retries.max(beyond.min(self.beyond));
+        self.beyond = beyond;
+    }
+
     /// Notes which servers run.
     pub(crate) fn conditions(&mut self, conditions: impl IntoIterator<Item = Condition>) {
         for (row, condition) in self.endpoints.iter_mut().zip(conditions) {
@@ -181,6 +203,7 @@ impl Record {
         }
         let mut window = Window {
             at_s: seconds(at),
+            retries: self.retries,
             grpc: Figures::default(),
             http: Figures::default(),
             endpoints: self.endpoints.clone(),
@@ -192,19 +215,11 @@ impl Record {
             };
             (*run, *in_window) = (look.run, look.window);
             for failure in look.failures {
-                let text = format!("a {} caller saw: {failure}", protocol.name());
-                let what = What::Caller;
-                self.events.push(Event { at_s: seconds(at), endpoint: None, what, text });
+                failed(&mut self.events, at, protocol, &failure);
             }
         }
         self.run.ran_s = seconds(at);
         self.windows.push(window);
-    }
-
-    /// Attempts that failed without a caller noticing.
-    pub(crate) fn rescued(&self) -> u64 {
-        let failed: u64 = self.endpoints.iter().map(|row| row.errors).sum();
-        failed.saturating_sub(self.errors())
     }
 
     /// Calls that failed.
@@ -228,6 +243,23 @@ impl Record {
             }
             _ => self.events.push(Event { at_s, endpoint, what, text: told }),
         }
+    }
+}
+
+/// Tells of a call that failed, unless one like it was told of just before.
+fn failed(events: &mut Vec<Event>, at: Duration, protocol: Protocol, failure: &str) {
+    let at_s = seconds(at);
+    let text = format!("a {} caller saw: {failure}", protocol.name());
+    // How long to wait, or which port, makes no other kind of failure.
+    let alike = |one: &str, other: &str| {
+        let words = |text| {
+            str::split_whitespace(text).filter(|word| !word.contains(|c: char| c.is_ascii_digit()))
+        };
+        words(one).eq(words(other))
+    };
+    let mut recent = events.iter().rev().take_while(|event| event.at_s >= at_s - ALIKE_S);
+    if !recent.any(|event| event.what == What::Caller && alike(&event.text, &text)) {
+        events.push(Event { at_s, endpoint: None, what: What::Caller, text });
     }
 }
 
@@ -315,7 +347,35 @@ pub(crate) mod tests {
         assert_eq!((row.calls, row.errors, row.in_flight, row.weight), (30, 3, 4, 1));
         assert_eq!((row.grpc, row.http), (Breaker::Closed, Breaker::Open));
         assert_eq!(record.limiter, Limiter { allowed: 30, rejected: 2 });
-        assert_eq!(record.rescued(), 3);
+        assert_eq!(record.retries, 0);
+    }
+
+    #[test]
+    fn failures_of_one_kind_are_told_once_in_a_while() {
+        let mut events = Vec::new();
+        for (second, failure) in [(1, "no answer in 40ms"), (2, "no answer in 1.5s"), (9, "reset")]
+        {
+            failed(&mut events, Duration::from_secs(second), Protocol::Grpc, failure);
+            failed(&mut events, Duration::from_secs(second), Protocol::Grpc, failure);
+        }
+        let seconds: Vec<_> = events.iter().map(|event| event.at_s).collect();
+        assert_eq!(seconds, [1.0, 9.0], "{events:?}");
+        failed(&mut events, Duration::from_secs(12), Protocol::Grpc, "reset 104");
+        assert_eq!(events.len(), 2, "{events:?}");
+        failed(&mut events, Duration::from_secs(15), Protocol::Grpc, "reset");
+        assert_eq!(events.len(), 3, "{events:?}");
+    }
+
+    #[test]
+    fn attempts_beyond_the_calls_are_retries() {
+        let mut record = Record::new(run(), ["orders-1"]);
+        let mut client = client(10, 3, Breaker::Closed);
+        client.limiter.allowed = 7;
+        record.client(Duration::ZERO, Protocol::Grpc, client);
+        record.count_retries();
+        assert_eq!(record.retries, 0, "one look may have caught a call half-way");
+        record.count_retries();
+        assert_eq!(record.retries, 3);
     }
 
     #[test]

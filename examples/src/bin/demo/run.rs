@@ -244,6 +244,8 @@ impl Demo {
             _ = timeout(LAST_CALLS, last_calls) => {}
             () = signals.next() => stop::at_once(),
         }
+        // Twice, because a retry counts once it was seen twice.
+        self.observe(at);
         self.observe(at);
         self.close_window(at);
         self.tell(at);
@@ -265,7 +267,8 @@ impl Demo {
     /// Notes what is new, and shows it.
     fn look(&mut self, at: Duration, hint: &str) -> Result<(), Refusal> {
         self.observe(at);
-        if at >= self.closed + (self.args.duration / WINDOWS).max(TICK) {
+        // A tick that comes a little early still closes the window.
+        if at + TICK / 2 >= self.closed + (self.args.duration / WINDOWS).max(TICK) {
             self.close_window(at);
         }
         self.tell(at);
@@ -277,6 +280,7 @@ impl Demo {
             self.record.client(at, Protocol::Grpc, grpc.snapshot().into());
             self.record.client(at, Protocol::Http, http.snapshot().into());
         }
+        self.record.count_retries();
         self.record.conditions(self.fleet.iter().map(Server::condition));
     }
 

@@ -37,15 +37,15 @@ fn write(text: &mut String, record: &Record) -> std::fmt::Result {
     for (name, figures) in [("gRPC", &record.grpc), ("HTTP", &record.http)] {
         figures_line(text, name, figures)?;
     }
-    let (errors, rescued) = (record.errors(), record.rescued());
+    let errors = record.errors();
     writeln!(text)?;
     match errors {
         0 => writeln!(text, "  No caller saw an error.")?,
         _ => writeln!(text, "  {} calls failed for their callers.", grouped(errors))?,
     }
-    if rescued > 0 {
-        let attempts = grouped(rescued);
-        writeln!(text, "  {attempts} attempts failed and were made again elsewhere, unseen.")?;
+    if record.retries > 0 {
+        let attempts = grouped(record.retries);
+        writeln!(text, "  {attempts} attempts were made again on another server, unseen.")?;
     }
     let limiter = record.limiter;
     write!(text, "  The limiter let {} calls through and", grouped(limiter.allowed))?;

@@ -35,7 +35,7 @@ impl Widget for View<'_> {
         let rows = self.record.endpoints.len() as u16;
         let [header, top, table, timeline] = Layout::vertical([
             Constraint::Length(2),
-            Constraint::Length(if area.height >= 34 { 13 } else { 8 }),
+            Constraint::Length(if area.height >= 30 { 13 } else { 8 }),
             Constraint::Length(rows + 3),
             Constraint::Fill(1),
         ])

@@ -10,7 +10,6 @@ const byId = (id) => document.getElementById(id);
 const count = (n) => Math.round(n).toLocaleString("en");
 const millis = (n) => (n ? (n < 100 ? n.toFixed(1) : count(n)) + " ms" : "-");
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-const sum = (list, pick) => list.reduce((total, item) => total + pick(item), 0);
 
 function show(record) {
   const windows = deltas(record);
@@ -36,7 +35,7 @@ function show(record) {
   chart(byId("errors"), record, windows, {
     kind: "bar", unit: (v) => count(v), least: 4, height: 150,
     series: [
-      line("failed attempts", "var(--warn)", (w) => sum(w.servers, (s) => s.errors)),
+      line("retries", "var(--warn)", (w) => w.retried),
       line("failed calls", "var(--bad)", (w) => w.grpc.errors + w.http.errors),
     ],
   });
@@ -53,8 +52,9 @@ function deltas(record) {
       const then = old.find((other) => other.id === now.id) || { calls: 0, errors: 0 };
       return { calls: now.calls - then.calls, errors: now.errors - then.errors };
     });
+    const retried = Math.max(0, window.retries - (before ? before.retries : 0));
     before = window;
-    return { ...window, from_s: since, seconds: Math.max(0.001, window.at_s - since), servers };
+    return { ...window, retried, from_s: since, seconds: Math.max(0.001, window.at_s - since), servers };
   });
 }
 
@@ -69,11 +69,10 @@ function story(record) {
 function tiles(record) {
   const { grpc, http, limiter } = record;
   const errors = grpc.errors + http.errors;
-  const failed = sum(record.endpoints, (e) => e.errors);
   const all = [
     [count(grpc.calls + http.calls), "calls answered or failed", ""],
     [count(errors), "calls failed for their callers", errors ? "bad" : "good"],
-    [count(failed), "attempts failed on the way", failed ? "warn" : ""],
+    [count(record.retries), "attempts made again on another server", record.retries ? "warn" : ""],
     [millis(Math.max(grpc.p99_ms, http.p99_ms)), "99 % of the calls were faster", ""],
     [count(limiter.rejected), "calls refused by the limiter", ""],
   ];

@@ -12,10 +12,10 @@ use crate::{
 };
 
 /// The screen of which a picture is made.
-const SCREEN: Rect = Rect { x: 0, y: 0, width: 132, height: 38 };
+const SCREEN: Rect = Rect { x: 0, y: 0, width: 132, height: 30 };
 
-/// The share of a run at which there is most to see.
-const PICTURE_AT: (f64, f64) = (0.80, 0.84);
+/// The share of a run at which there is most to see: a server hangs and is still registered.
+const PICTURE_AT: (f64, f64) = (0.47, 0.50);
 
 /// Prints the summary and writes what the flags ask for.
 pub(super) fn write(args: &Args, record: &Record, picture: Option<&Buffer>) -> Result<(), Refusal> {

@@ -47,7 +47,6 @@ fn row(name: &'static str, figures: &Figures, now: Option<f64>) -> Row<'static> 
 
 fn verdict(record: &Record) -> Vec<Line<'static>> {
     let (errors, limiter) = (record.errors(), record.limiter);
-    let failed = errors + record.rescued();
     vec![
         Line::from(vec![
             Span::raw(" "),
@@ -56,8 +55,8 @@ fn verdict(record: &Record) -> Vec<Line<'static>> {
             Span::raw(" calls failed for their callers"),
         ]),
         Line::from(vec![
-            Span::raw(format!(" {:>3} ", grouped(failed))).bold(),
-            Span::raw("attempts failed on the way"),
+            Span::raw(format!(" {:>3} ", grouped(record.retries))).bold(),
+            Span::raw("attempts made again on another server"),
         ]),
         Line::from(vec![
             Span::raw(" limiter ").bold(),

@@ -154,6 +154,7 @@ mod tests {
             .iter()
             .map(|&(at_s, p99_ms, errors)| Window {
                 at_s,
+                retries: 0,
                 grpc: Figures { p99_ms, errors, calls_per_s: 10.0, ..Figures::default() },
                 http: Figures::default(),
                 endpoints: Vec::new(),

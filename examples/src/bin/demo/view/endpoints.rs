@@ -9,71 +9,86 @@ use ratatui::{
 };
 
 use super::words::{breaker, condition, grouped, millis};
-use crate::{
-    library::Breaker,
-    record::{self, Record},
-};
+use crate::record::{self, Record};
 
 /// How long the bar of an endpoint is that gets all the calls.
 const BAR: usize = 12;
 
+/// One column of the table.
+struct Column {
+    title: &'static str,
+    width: u16,
+    /// Left out where the screen is narrow.
+    wide: bool,
+    /// The cell of an endpoint, given the calls per second of all.
+    cell: fn(&record::Row, f64) -> Cell<'static>,
+}
+
+const fn column(
+    title: &'static str,
+    width: u16,
+    cell: fn(&record::Row, f64) -> Cell<'static>,
+) -> Column {
+    Column { title, width, wide: false, cell }
+}
+
+const fn wide(
+    title: &'static str,
+    width: u16,
+    cell: fn(&record::Row, f64) -> Cell<'static>,
+) -> Column {
+    Column { title, width, wide: true, cell }
+}
+
+const COLUMNS: [Column; 12] = [
+    column(" endpoint", 14, |row, _| bold(format!(" {}", row.id))),
+    wide("address", 15, |row, _| address(&row.address)),
+    column("server", 9, |row, _| painted(condition(row.condition))),
+    column("gRPC breaker", 12, |row, _| painted(breaker(row.grpc))),
+    column("HTTP breaker", 12, |row, _| painted(breaker(row.http))),
+    column("calls/s", 7, |row, _| right(format!("{:.0}", row.calls_per_s))),
+    wide("", BAR as u16, |row, all| bar(row.calls_per_s, all)),
+    wide("in flight", 9, |row, _| right(row.in_flight.to_string())),
+    column("failed", 6, |row, _| failed(row)),
+    wide("p50", 8, |row, _| latency(row.p50_ms)),
+    column("p99", 8, |row, _| latency(row.p99_ms)),
+    wide("weight", 6, |row, _| right(row.weight.to_string())),
+];
+
 pub(super) fn draw(record: &Record, area: Rect, buffer: &mut Buffer) {
     let all: f64 = record.endpoints.iter().map(|row| row.calls_per_s).sum();
-    let rows = record.endpoints.iter().map(|endpoint| row(endpoint, all));
-    let head = [
-        " endpoint",
-        "address",
-        "server",
-        "gRPC breaker",
-        "HTTP breaker",
-        "calls/s",
-        "",
-        "in flight",
-        "failed",
-        "p50",
-        "p99",
-        "weight",
-    ];
-    let head = head.iter().enumerate().map(|(place, title)| match place {
-        0..=4 | 6 => Cell::from(*title),
-        _ => right(*title),
+    let whole: u16 = COLUMNS.iter().map(|column| column.width + 1).sum();
+    let shown = || COLUMNS.iter().filter(|column| !column.wide || area.width + 1 >= whole);
+    // Numbers stand to the right, and so do their titles.
+    let head = shown().enumerate().map(|(place, column)| match column.title {
+        title if place < 3 || title.ends_with("breaker") || title == "address" => Cell::from(title),
+        title => right(title),
     });
-    let bar = if area.width >= 130 { BAR as u16 } else { 0 };
-    let widths = [13, 15, 10, 12, 12, 7, bar, 9, 7, 8, 8, 6].map(Constraint::Length);
     let head = Row::new(head).style(Style::new().fg(Color::DarkGray));
+    let rows = record.endpoints.iter();
+    let rows = rows.map(|row| Row::new(shown().map(|column| (column.cell)(row, all))));
+    let widths = shown().map(|column| Constraint::Length(column.width));
     Table::new(rows, widths).header(head).column_spacing(1).render(area, buffer);
 }
 
-fn row(endpoint: &record::Row, all: f64) -> Row<'static> {
-    let bold = Style::new().add_modifier(Modifier::BOLD);
-    let latency = |of: Option<f64>| right(of.map_or("-".to_owned(), millis));
-    let address = match &*endpoint.address {
-        "" => Cell::from("not registered").style(Style::new().fg(Color::DarkGray)),
-        address => Cell::from(address.to_owned()),
-    };
-    let failing = endpoint.errors_per_s > 0.0;
-    Row::new([
-        Cell::from(format!(" {}", endpoint.id)).style(bold),
-        address,
-        painted(condition(endpoint.condition)),
-        state(endpoint.grpc),
-        state(endpoint.http),
-        right(format!("{:.0}", endpoint.calls_per_s)),
-        Cell::from(bar(endpoint.calls_per_s, all)),
-        right(endpoint.in_flight.to_string()),
-        right(grouped(endpoint.errors)).style(if failing {
-            Style::new().fg(Color::Red)
-        } else {
-            Style::new()
-        }),
-        latency(endpoint.p50_ms),
-        latency(endpoint.p99_ms),
-        right(endpoint.weight.to_string()),
-    ])
+fn bold(text: String) -> Cell<'static> {
+    Cell::from(text).style(Style::new().add_modifier(Modifier::BOLD))
 }
 
-fn state(of: Breaker) -> Cell<'static> {
-    painted(breaker(of))
+fn address(address: &str) -> Cell<'static> {
+    match address {
+        "" => Cell::from("not registered").style(Style::new().fg(Color::DarkGray)),
+        address => Cell::from(address.to_owned()),
+    }
+}
+
+fn failed(row: &record::Row) -> Cell<'static> {
+    let color = if row.errors_per_s > 0.0 { Color::Red } else { Color::Reset };
+    right(grouped(row.errors)).style(Style::new().fg(color))
+}
+
+fn latency(of: Option<f64>) -> Cell<'static> {
+    right(of.map_or("-".to_owned(), millis))
 }
 
 fn painted((text, color): (&'static str, Color)) -> Cell<'static> {
@@ -81,13 +96,13 @@ fn painted((text, color): (&'static str, Color)) -> Cell<'static> {
 }
 
 /// The share of an endpoint in all calls.
-fn bar(calls_per_s: f64, all: f64) -> Line<'static> {
+fn bar(calls_per_s: f64, all: f64) -> Cell<'static> {
     let share = if all > 0.0 { calls_per_s / all } else { 0.0 };
     let long = ((share * BAR as f64).round() as usize).min(BAR);
-    Line::from(vec![
-        Span::styled("█".repeat(long), Style::new().fg(Color::Cyan)),
+    Cell::from(Line::from(vec![
+        Span::styled("▆".repeat(long), Style::new().fg(Color::Cyan)),
         Span::styled("·".repeat(BAR - long), Style::new().fg(Color::DarkGray)),
-    ])
+    ]))
 }
 
 fn right(text: impl Into<String>) -> Cell<'static> {
