@@ -13,6 +13,7 @@
 //! | [`Fixed`] | | yes | lists that never change |
 //! | `File` | | yes | a JSON file that is watched; feature `file` |
 //! | [`Fallback`] | | yes | one resolver until another has answered |
+//! | `Cache` | | yes | another resolver, and its last good set on disk for a start while it is down; feature `file` |
 //!
 //! To write another, give [`Lease::keep`] an [`Agent`], and make watches with a [`Publisher`].
 //!
@@ -47,7 +48,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `consul` | registrar and resolver over Consul's HTTP API |
-//! | `file` | resolver over a JSON file |
+//! | `file` | resolver over a JSON file; last good sets kept on disk |
 //! | `consulrs` | registrar over a `ConsulClient` of the `consulrs` crate; see `ConsulRs` for what it costs |
 //! | `full` | all but `consulrs` |
 //!
@@ -61,6 +62,8 @@
 
 mod agent;
 mod backoff;
+#[cfg(feature = "file")]
+mod cache;
 #[cfg(feature = "consul")]
 mod consul;
 #[cfg(feature = "consulrs")]
@@ -83,6 +86,9 @@ mod wire;
 #[cfg_attr(docsrs, doc(cfg(feature = "consulrs")))]
 pub use self::consulrs::ConsulRs;
 pub use agent::Agent;
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub use cache::Cache;
 #[cfg(feature = "consul")]
 #[cfg_attr(docsrs, doc(cfg(feature = "consul")))]
 pub use consul::{Consistency, Consul, ConsulBuilder, EmptyAnswers, Query, WeightFrom};
