@@ -37,23 +37,10 @@ async fn a_server_ends_when_its_test_panics() {
     assert!(!runs(receive.recv().unwrap()));
 }
 
-/// Not a test: the process that the next one kills.
-#[tokio::test]
-#[ignore = "started by a_server_ends_when_its_test_process_is_killed"]
-async fn a_process_that_is_killed() {
-    let redis = RedisServer::start().await;
-    redis.pause();
-    println!("redis {} {}", redis.process_id().unwrap(), redis.log_path().display());
-    std::future::pending::<()>().await;
-}
-
 #[tokio::test]
 async fn a_server_ends_when_its_test_process_is_killed() {
-    let mut test = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_process_that_is_killed", "--ignored", "--nocapture"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut test =
+        Command::new(env!("CARGO_BIN_EXE_paused-redis")).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(test.stdout.take().unwrap()).lines().map(Result::unwrap);
     let line = lines.find_map(|line| Some(line.split_once("redis ")?.1.to_owned())).unwrap();
     let (pid, log) = line.split_once(' ').unwrap();

@@ -6,12 +6,9 @@ use std::process::{Command, Output};
 
 use seawall_test_support::{Rng, allocations, seed};
 
-fn run(test: &str, seed: &str) -> Output {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
-        .env("SEAWALL_SEED", seed)
-        .output()
-        .unwrap()
+fn failing_test(seed: &str) -> Output {
+    let mut test = Command::new(env!("CARGO_BIN_EXE_failing-test"));
+    test.env("SEAWALL_SEED", seed).output().unwrap()
 }
 
 #[test]
@@ -24,15 +21,8 @@ fn equal_seeds_give_equal_numbers() {
 }
 
 #[test]
-#[ignore = "started by a_failing_test_prints_the_seed_that_repeats_it"]
-fn a_test_that_fails() {
-    let _rng = Rng::new();
-    panic!("fails");
-}
-
-#[test]
 fn a_failing_test_prints_the_seed_that_repeats_it() {
-    let output = run("a_test_that_fails", "12345");
+    let output = failing_test("12345");
     assert!(!output.status.success());
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(printed.contains("SEAWALL_SEED=12345"), "{printed}");
@@ -40,7 +30,7 @@ fn a_failing_test_prints_the_seed_that_repeats_it() {
 
 #[test]
 fn a_seed_that_is_no_number_is_refused() {
-    let output = run("a_test_that_fails", "tuesday");
+    let output = failing_test("tuesday");
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(printed.contains("SEAWALL_SEED=tuesday is not a number"), "{printed}");
 }
