@@ -1,5 +1,7 @@
 //! The run as data: what the view shows, what `--json` writes, and what the report draws.
 
+mod events;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
@@ -7,15 +9,11 @@ use serde::Serialize;
 use crate::{
     faults::Kind,
     fleet::Condition,
-    library::{Breaker, Client, Deed, DeedKind, Follower, Limiter, Protocol},
+    library::{Breaker, Client, DeedKind, Follower, Limiter, Protocol},
     meter::{Figures, Look},
 };
 
-/// What both clients do within this is told in one line.
-const TOGETHER_S: f64 = 1.0;
-
-/// Failed calls of one kind are told of once in this time; all of them are counted.
-const ALIKE_S: f64 = 5.0;
+pub(crate) use events::{Event, What};
 
 /// A run, up to now.
 #[derive(Debug, Serialize)]
@@ -79,30 +77,6 @@ pub(crate) struct Row {
     pub(crate) http: Breaker,
 }
 
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Event {
-    pub(crate) at_s: f64,
-    /// To which server.
-    pub(crate) endpoint: Option<String>,
-    #[serde(flatten)]
-    pub(crate) what: What,
-    pub(crate) text: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "by", content = "kind", rename_all = "lowercase")]
-pub(crate) enum What {
-    /// The demo did it to a server.
-    Demo(Kind),
-    /// The demo's callers asked for more than the limit allows.
-    Rush,
-    /// The clients did it.
-    Seawall(DeedKind),
-    /// A caller saw an error.
-    Caller,
-}
-
 /// The figures of a short time.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Window {
@@ -150,7 +124,10 @@ impl Record {
     pub(crate) fn client(&mut self, at: Duration, protocol: Protocol, client: Client) {
         let Some(follower) = self.followers.get_mut(&protocol) else { return };
         for deed in follower.step(client) {
-            self.deed(seconds(at), protocol, deed);
+            // Finding the servers at the start is no news.
+            if deed.kind != DeedKind::Found || !self.faults.is_empty() {
+                events::deed(&mut self.events, at, protocol, deed);
+            }
         }
         self.limiter = self.followers.values().fold(Limiter::default(), |sum, follower| {
             let limiter = follower.now().limiter;
@@ -215,7 +192,7 @@ impl Record {
             };
             (*run, *in_window) = (look.run, look.window);
             for failure in look.failures {
-                failed(&mut self.events, at, protocol, &failure);
+                events::failed(&mut self.events, at, protocol, &failure);
             }
         }
         self.run.ran_s = seconds(at);
@@ -226,49 +203,6 @@ impl Record {
     pub(crate) fn errors(&self) -> u64 {
         self.grpc.errors + self.http.errors
     }
-
-    fn deed(&mut self, at_s: f64, protocol: Protocol, deed: Deed) {
-        // Finding the servers at the start is no news.
-        if deed.kind == DeedKind::Found && self.faults.is_empty() {
-            return;
-        }
-        let (what, endpoint) = (What::Seawall(deed.kind), Some(deed.endpoint));
-        let told = format!("{} {}", protocol.name(), deed.kind.text());
-        let other = self.events.iter_mut().rev().find(|event| {
-            event.at_s >= at_s - TOGETHER_S && event.what == what && event.endpoint == endpoint
-        });
-        match other {
-            Some(event) if !event.text.starts_with(protocol.name()) => {
-                event.text = format!("gRPC and HTTP {}", plural(deed.kind.text()));
-            }
-            _ => self.events.push(Event { at_s, endpoint, what, text: told }),
-        }
-    }
-}
-
-/// Tells of a call that failed, unless one like it was told of just before.
-fn failed(events: &mut Vec<Event>, at: Duration, protocol: Protocol, failure: &str) {
-    let at_s = seconds(at);
-    let text = format!("a {} caller saw: {failure}", protocol.name());
-    // How long to wait, or which port, makes no other kind of failure.
-    let alike = |one: &str, other: &str| {
-        let words = |text| {
-            str::split_whitespace(text).filter(|word| !word.contains(|c: char| c.is_ascii_digit()))
-        };
-        words(one).eq(words(other))
-    };
-    let mut recent = events.iter().rev().take_while(|event| event.at_s >= at_s - ALIKE_S);
-    if !recent.any(|event| event.what == What::Caller && alike(&event.text, &text)) {
-        events.push(Event { at_s, endpoint: None, what: What::Caller, text });
-    }
-}
-
-/// `text` said of both clients.
-fn plural(text: &str) -> String {
-    let text = text.replace("breaker opened", "breakers opened");
-    let text = text.replace("breaker closed", "breakers closed");
-    let text = text.replace("breaker lets", "breakers let");
-    text.replace("follows it", "follow it")
 }
 
 impl Row {
@@ -348,22 +282,6 @@ pub(crate) mod tests {
         assert_eq!((row.grpc, row.http), (Breaker::Closed, Breaker::Open));
         assert_eq!(record.limiter, Limiter { allowed: 30, rejected: 2 });
         assert_eq!(record.retries, 0);
-    }
-
-    #[test]
-    fn failures_of_one_kind_are_told_once_in_a_while() {
-        let mut events = Vec::new();
-        for (second, failure) in [(1, "no answer in 40ms"), (2, "no answer in 1.5s"), (9, "reset")]
-        {
-            failed(&mut events, Duration::from_secs(second), Protocol::Grpc, failure);
-            failed(&mut events, Duration::from_secs(second), Protocol::Grpc, failure);
-        }
-        let seconds: Vec<_> = events.iter().map(|event| event.at_s).collect();
-        assert_eq!(seconds, [1.0, 9.0], "{events:?}");
-        failed(&mut events, Duration::from_secs(12), Protocol::Grpc, "reset 104");
-        assert_eq!(events.len(), 2, "{events:?}");
-        failed(&mut events, Duration::from_secs(15), Protocol::Grpc, "reset");
-        assert_eq!(events.len(), 3, "{events:?}");
     }
 
     #[test]
