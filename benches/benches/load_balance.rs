@@ -75,7 +75,7 @@ fn ours(set: EndpointSet, policy: Policy) -> Balancer<Echo> {
         Balancer::builder(set.clone(), make).config(config).build().expect("in range");
     // Makes the services, as tower's balance has its own from the start.
     for _ in 0..20 * set.len() {
-        drop(balancer.pick());
+        drop(balancer.pick_service(None));
     }
     balancer
 }

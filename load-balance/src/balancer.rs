@@ -134,19 +134,23 @@ impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
 
     /// Picks an endpoint for one call, which is in flight until the guard is told or dropped.
     ///
-    /// `None` when there is none that can be called: the set is empty, or no service can be made.
-    /// When all endpoints are ejected or refuse, one of them is picked all the same.
+    /// `None` when there is none: the set is empty. When all endpoints are ejected or refuse, one
+    /// of them is picked all the same. No service is made for it.
+    #[inline]
     pub fn pick(&mut self) -> Option<Picked> {
-        self.pick_service(None).map(|(picked, _)| picked)
+        self.shared.refresh(&mut self.cached);
+        self.shared.pick_alone(&self.cached, &mut self.rng, None).ok()
     }
 
     /// Picks as [`pick`](Self::pick) does, if possible none of those in `tried`, and adds it there.
     pub fn pick_other_than(&mut self, tried: &Tried) -> Option<Picked> {
-        self.pick_service(Some(tried)).map(|(picked, _)| picked)
+        self.shared.refresh(&mut self.cached);
+        self.shared.pick_alone(&self.cached, &mut self.rng, Some(tried)).ok()
     }
 
-    /// Picks as [`pick`](Self::pick) does and gives the endpoint's service too, which may yet have
-    /// to become ready.
+    /// Picks as [`pick_other_than`](Self::pick_other_than) does and gives the endpoint's service
+    /// too, which is made if this is its first pick, and may yet have to become ready. `None` also
+    /// when no service can be made.
     pub fn pick_service(&mut self, tried: Option<&Tried>) -> Option<(Picked, S)> {
         self.pick_with(&mut Left::default(), tried).ok()
     }

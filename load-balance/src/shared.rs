@@ -11,8 +11,8 @@ use fastrand::Rng;
 use seawall_core::{Clock, Reason, Rejection, Retry};
 
 use crate::{
-    Config, EndpointSet, Picked, Policy,
-    elsewhere::Elsewhere,
+    Config, EndpointSet, Picked, Policy, Tried,
+    elsewhere::{Elsewhere, Left},
     health::{Costs, Health, Standing},
     link::{Make, NoService},
     members::{Entry, Members, Retired},
@@ -210,8 +210,24 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         }
     }
 
+    /// Picks an endpoint whose service is of no concern.
     #[inline]
-    pub(crate) fn choose<'a>(
+    pub(crate) fn pick_alone(
+        &self,
+        members: &Members<S>,
+        rng: &mut Rng,
+        tried: Option<&Tried>,
+    ) -> Result<Picked, Nothing> {
+        let mut elsewhere = Elsewhere { left: &mut Left::default(), tried };
+        let node = &self.choose(members, rng, &mut elsewhere)?.node;
+        if let Some(tried) = tried {
+            tried.add(node.id());
+        }
+        Ok(Picked::new(node.clone()))
+    }
+
+    #[inline]
+    fn choose<'a>(
         &self,
         members: &'a Members<S>,
         rng: &mut Rng,

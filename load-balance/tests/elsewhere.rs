@@ -167,7 +167,7 @@ fn endpoints_that_would_refuse_are_not_picked_unless_all_would() {
     .build()
     .unwrap();
     let mut picked = || -> BTreeSet<String> {
-        (0..100).map(|_| balancer.pick().unwrap().id().to_string()).collect()
+        (0..100).map(|_| balancer.pick_service(None).unwrap().0.id().to_string()).collect()
     };
     assert_eq!(picked().len(), 3);
     open[0].store(true, SeqCst);

@@ -14,7 +14,7 @@ use std::{
 use common::{Probes, endpoint, of};
 use futures::{StreamExt, stream};
 use seawall_core::{Change, Endpoint, Guard, Health, Outcome};
-use seawall_load_balance::{Balancer, EndpointSet, Picker, Source};
+use seawall_load_balance::{Balancer, EndpointSet, Picked, Picker, Source};
 use tokio_stream::wrappers::ReceiverStream;
 use tower::ServiceExt;
 
@@ -51,17 +51,22 @@ impl Census {
     }
 }
 
+/// A pick whose endpoint has its service.
+fn made(balancer: &mut Balancer<Arc<Life>>) -> Picked {
+    balancer.pick_service(None).unwrap().0
+}
+
 #[test]
 fn what_was_learned_and_the_connection_outlive_a_change_of_weight() {
     let (set, census) = (EndpointSet::from_endpoints([endpoint("a")]), Census::default());
     let mut balancer = Balancer::builder(set.clone(), census.make()).build().unwrap();
-    let held = balancer.pick().unwrap();
-    balancer.pick().unwrap().finish(Outcome::Failure);
+    let held = made(&mut balancer);
+    made(&mut balancer).finish(Outcome::Failure);
 
     set.apply([Change::Update(endpoint("a").with_weight(9).with_metadata("k", "v"))]);
     let after = of(&balancer, "a");
     assert_eq!((after.weight, after.in_flight, after.failures), (9, 1, 1));
-    balancer.pick().unwrap().finish(Outcome::Success);
+    made(&mut balancer).finish(Outcome::Success);
     assert_eq!(census.counts(), (1, 1));
     assert_eq!(held.endpoint().metadata("k"), Some("v"));
     held.finish(Outcome::Success);
@@ -72,10 +77,10 @@ fn what_was_learned_and_the_connection_outlive_a_change_of_weight() {
 fn another_address_is_another_connection_to_the_same_endpoint() {
     let (set, census) = (EndpointSet::from_endpoints([endpoint("a")]), Census::default());
     let mut balancer = Balancer::builder(set.clone(), census.make()).build().unwrap();
-    balancer.pick().unwrap().finish(Outcome::Failure);
+    made(&mut balancer).finish(Outcome::Failure);
     set.replace([Endpoint::new("a", "127.0.0.1:2".parse().unwrap())]);
     assert_eq!(census.counts(), (1, 0), "the old connection is dropped at once");
-    balancer.pick().unwrap().finish(Outcome::Success);
+    made(&mut balancer).finish(Outcome::Success);
     assert_eq!(census.counts(), (2, 1));
     assert_eq!((of(&balancer, "a").successes, of(&balancer, "a").failures), (1, 1));
 }
@@ -86,7 +91,7 @@ fn a_removed_endpoint_finishes_its_calls_and_drops_its_service_under_an_idle_clo
     let census = Census::default();
     let mut balancer = Balancer::builder(set.clone(), census.make()).build().unwrap();
     while census.counts().0 < 2 {
-        drop(balancer.pick().unwrap());
+        drop(made(&mut balancer));
     }
     // Has its own snapshot at hand and is not used while the set changes.
     let idle = balancer.clone();
