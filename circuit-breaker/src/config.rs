@@ -19,6 +19,8 @@
 mod builder;
 mod ramp;
 mod rules;
+#[cfg(feature = "serde")]
+mod spec;
 mod wait;
 
 use std::time::Duration;
@@ -55,6 +57,7 @@ use crate::{Mode, trip::Trip};
 /// # Ok::<(), seawall_circuit_breaker::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "spec::Spec"))]
 pub struct Config {
     pub(crate) trip: Trip,
     pub(crate) open_wait: OpenWait,

@@ -39,6 +39,9 @@
 //! | `http` | layers that follow an HTTP response to the end of its body |
 //! | `tonic` | the layer for a tonic channel |
 //! | `reqwest` | the middleware for reqwest |
+//! | `serde` | `Deserialize` for [`Config`], `Serialize` for [`Snapshot`] |
+//! | `metrics` | `MetricsObserver` |
+//! | `tracing` | `TracingObserver` |
 //! | `full` | all of these |
 //!
 //! # When not to use this
@@ -60,6 +63,8 @@ mod future;
 mod in_flight;
 mod layer;
 mod machine;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod permit;
 mod probes;
 mod ramp;
@@ -78,6 +83,8 @@ mod sync;
 #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
 pub mod tonic;
 mod totals;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod trip;
 mod window;
 
@@ -87,6 +94,9 @@ pub use error::Rejected;
 pub use events::{Cause, Observer, Transition};
 pub use future::ResponseFuture;
 pub use layer::CircuitBreakerLayer;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use metrics::MetricsObserver;
 pub use permit::{OwnedPermit, Permit};
 pub use ratio::Ratio;
 pub use seawall_core::{Clock, ConfigError, Error, Instant, Outcome, Rejection};
@@ -94,6 +104,9 @@ pub use service::CircuitBreakerService;
 pub use snapshot::Snapshot;
 pub use state::{Mode, State};
 pub use totals::Totals;
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub use tracing::TracingObserver;
 pub use window::Counts;
 
 #[doc = include_str!("../README.md")]
