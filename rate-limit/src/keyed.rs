@@ -18,7 +18,7 @@ use crate::{
 };
 use table::Table;
 
-/// The most keys that a limiter has room for: 64 GiB of them.
+/// The most keys that a limiter has room for: 48 GiB of them.
 const KEYS_MAX: usize = 1 << 31;
 
 /// Limits each key by itself. Clones share everything.
@@ -39,11 +39,12 @@ const KEYS_MAX: usize = 1 << 31;
 ///
 /// # Memory
 ///
-/// 32 bytes for each key that there is room for, allocated when the limiter is built; there is no
+/// 24 bytes for each key that there is room for, allocated when the limiter is built; there is no
 /// task that cleans up, and none is needed. A new key takes an unused place or that of a key whose
 /// bucket is full again, which says no more than that it was never seen: no key that is being limited
-/// is ever forgotten. It looks at 32 places at most. When all of those are taken by keys that are
-/// being limited, [`Full`] decides.
+/// is ever forgotten. It looks at 64 places at most. When all of those are taken by keys that are
+/// being limited, [`Full`] decides; about ten in a million keys meet that before there are as many as
+/// there is room for.
 ///
 /// So a flood of made-up keys, however large, takes no more memory and frees nobody; it can only use
 /// up the places for new keys, each of which comes back as soon as its bucket is full again.

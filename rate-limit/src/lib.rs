@@ -6,6 +6,10 @@
 //! does the first or the second around any tower service; the modules `tonic` and `reqwest` adapt it
 //! to a channel and to `reqwest-middleware`.
 //!
+//! A [`KeyedLimiter`] does the same for each user, address or tenant. With the feature `http`,
+//! `server::ServerLayer` answers in place of an axum or tonic server. The limiter is a token bucket
+//! unless it is made [of](RateLimiter::of) another [`algorithm`].
+//!
 //! What is measured is calls, or cells where a call costs more than one, counted when they start. How
 //! long they take does not matter; that is what a limit on concurrency is for.
 //!
@@ -31,6 +35,7 @@
 //! | `http` | [`server::ServerLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/server/): axum, tonic and other servers answer 429 or RESOURCE_EXHAUSTED |
 //! | `tonic` | [`tonic::ChannelLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/tonic/) for a tonic channel |
 //! | `reqwest` | [`reqwest::RateLimitMiddleware`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/reqwest/) for `reqwest-middleware` |
+//! | `serde` | [`Quota`] as a string in configurations, as in `100/s burst 200` |
 //! | `full` | all of these |
 //!
 //! # When not to use this

@@ -1,5 +1,7 @@
 //! How much of what.
 
+mod text;
+
 use std::{fmt, time::Duration};
 
 /// How many cells may pass in how long, and how many at once.
@@ -76,7 +78,7 @@ impl Quota {
 /// As in `100 per 1s, burst 20`.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} per {:?}", self.limit, self.period)?;
+        write!(f, "{} per {}", self.limit, text::write(self.period))?;
         if self.burst != self.limit {
             write!(f, ", burst {}", self.burst)?;
         }

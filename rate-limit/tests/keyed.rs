@@ -48,7 +48,7 @@ proptest! {
     ) {
         let (clock, hand) = Clock::manual();
         let quota = Quota::per_second(1).burst(2);
-        // Room for two, in 35 places.
+        // Room for two, in 66 places.
         let keyed = KeyedLimiter::<u32>::new(quota, 2).unwrap().with_clock(clock.clone());
         let mut single = HashMap::new();
         for (key, millis) in steps {
@@ -77,7 +77,7 @@ fn a_flood_of_keys_frees_nobody_who_is_limited() {
         passed += u32::from(keyed.check(&key).is_ok());
     }
     assert!(keyed.check(&u64::MAX).is_err(), "still limited");
-    assert!((1_000..=2_031).contains(&passed), "{passed} had a place");
+    assert!((1_000..=1_563).contains(&passed), "{passed} had a place");
     assert_eq!(keyed.times_full(), 100_000 - u64::from(passed));
 
     // A refusal for want of a place says when there is one.
