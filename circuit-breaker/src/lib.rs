@@ -15,6 +15,7 @@
 //! - [`registry`]: one breaker for each server, method or tenant.
 //! - [`Config`]: the settings, checked when built; the table of defaults is in [`config`].
 //! - [`Observer`], [`Snapshot`]: what goes on inside.
+//! - [`guide`]: which policy when, and how this differs from other breakers.
 //!
 //! # Examples
 //!
@@ -60,6 +61,8 @@ pub mod config;
 mod error;
 mod events;
 mod future;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod in_flight;
 mod layer;
 mod machine;
