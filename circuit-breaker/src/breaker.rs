@@ -306,15 +306,24 @@ impl Shared {
         if let Some(counters) = &self.counters {
             counters.ended(outcome);
         }
+        if outcome == Outcome::Success && self.machine.succeed_in_a_row(&ticket) {
+            return;
+        }
         let (word, start, rest) = ticket.parts();
         if outcome == Outcome::Success {
-            match self.machine.succeed_plain(&ticket) {
-                Success::Counted => return,
-                Success::Weigh(counts) => return self.weigh(word, start, rest, counts),
-                Success::NotPlain => {}
-            }
+            self.succeed(word, start, rest);
+        } else {
+            self.finish_otherwise(word, start, rest, outcome);
         }
-        self.finish_otherwise(word, start, rest, outcome);
+    }
+
+    #[inline(never)]
+    fn succeed(&self, word: Word, start: Instant, rest: u64) {
+        match self.machine.succeed_in_window(&Ticket::from_parts((word, start, rest))) {
+            Success::Counted => {}
+            Success::Weigh(counts) => self.weigh(word, start, rest, counts),
+            Success::NotPlain => self.finish_otherwise(word, start, rest, Outcome::Success),
+        }
     }
 
     // The parts of the ticket one by one: they stay in registers on the way above.

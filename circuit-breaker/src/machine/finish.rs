@@ -34,27 +34,30 @@ impl Machine {
         }
     }
 
-    /// The usual end of a call: a success, where nothing but failures in a row or a count window is
-    /// kept. For all others, [`finish`](Self::finish).
+    /// The usual end of a call: a success, where nothing but failures in a row is kept. False when
+    /// more has to be done.
     #[inline]
-    pub(crate) fn succeed_plain(&self, ticket: &Ticket) -> Success {
-        if !ticket.is_plain() {
+    pub(crate) fn succeed_in_a_row(&self, ticket: &Ticket) -> bool {
+        let alone = ticket.is_plain() && self.hot.knobs.measures() == Measures::STREAK;
+        if alone {
+            self.hot.streak.success(ticket.tag());
+        }
+        alone
+    }
+
+    /// The next usual one: a success, where nothing but a count window is kept.
+    #[inline]
+    pub(crate) fn succeed_in_window(&self, ticket: &Ticket) -> Success {
+        if !ticket.is_plain() || self.hot.knobs.measures() != Measures::CALLS {
             return Success::NotPlain;
         }
-        match self.hot.knobs.measures() {
-            Measures::STREAK => {
-                self.hot.streak.success(ticket.tag());
-                Success::Counted
-            }
-            Measures::CALLS if self.word().generation() == ticket.generation() => {
-                let sample = Sample { failed: false, slow: false };
-                match self.count.record(ticket.tag(), sample) {
-                    Some(counts) if counts.failures + counts.slow > 0 => Success::Weigh(counts),
-                    _ => Success::Counted,
-                }
-            }
-            Measures::CALLS => Success::Counted,
-            _ => Success::NotPlain,
+        if self.word().generation() != ticket.generation() {
+            return Success::Counted;
+        }
+        let sample = Sample { failed: false, slow: false };
+        match self.count.record(ticket.tag(), sample) {
+            Some(counts) if counts.failures + counts.slow > 0 => Success::Weigh(counts),
+            _ => Success::Counted,
         }
     }
 
