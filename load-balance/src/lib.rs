@@ -72,6 +72,7 @@ mod slow_start;
 mod snapshot;
 mod sync;
 mod tried;
+mod view;
 mod wait;
 
 #[cfg(feature = "http")]

@@ -13,17 +13,18 @@ use seawall_core::{Clock, Reason, Rejection, Retry};
 use crate::{
     Config, EndpointSet, Picked, Policy, Tried,
     elsewhere::{Elsewhere, Left},
-    health::{Costs, Health, Standing},
+    health::Health,
     link::{Make, NoService},
     members::{Entry, Members, Retired},
     node::Node,
-    pick::{Candidates, power_of_two, random, round_robin},
+    pick::{power_of_two, random, round_robin},
     set::{Batch, Watcher},
     sync::{
         AtomicU64, Mutex,
         Ordering::{Acquire, Relaxed, Release},
         lock,
     },
+    view::View,
     wait::Waiting,
 };
 
@@ -39,7 +40,7 @@ pub(crate) struct Shared<S> {
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) set: EndpointSet,
     policy: Policy,
-    turn: Turn,
+    pub(crate) turn: Turn,
     make: Box<Make<S>>,
     admits: Option<fn(&S) -> bool>,
     pub(crate) wait: Duration,
@@ -59,7 +60,16 @@ struct Current<S> {
 
 /// Written by every pick of a policy that takes turns.
 #[repr(align(128))]
-struct Turn(AtomicU64);
+pub(crate) struct Turn(AtomicU64);
+
+impl Turn {
+    /// The next place in the cycle.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        // Relaxed: places in the cycle only have to differ.
+        self.0.fetch_add(1, Relaxed)
+    }
+}
 
 /// A snapshot that one clone has at hand.
 pub(crate) struct Cached<S> {
@@ -236,17 +246,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         if members.entries.is_empty() {
             return Err(Nothing::Empty);
         }
-        let mut view = View {
-            plain: self.admits.is_none() && elsewhere.tried.is_none() && elsewhere.left.is_empty(),
-            shared: self,
-            members,
-            rng,
-            elsewhere,
-            relaxed: 0,
-            refused: 0,
-            panicking: None,
-            costs: self.health.costs(),
-        };
+        let mut view = View::new(self, members, rng, elsewhere);
         loop {
             let picked = match &self.policy {
                 Policy::PowerOfTwo | Policy::PeakEwma(_) => power_of_two(&mut view),
@@ -258,6 +258,12 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             }
             view.relax().ok_or(Nothing::Unfit)?;
         }
+    }
+
+    /// Whether services are asked if they would take a call.
+    #[inline]
+    pub(crate) fn asks_services(&self) -> bool {
+        self.admits.is_some()
     }
 
     pub(crate) fn admits(&self, entry: &Entry<S>) -> bool {
@@ -290,124 +296,5 @@ impl<S: Clone + Send + Sync + 'static> Watcher for Shared<S> {
         drop(history);
         self.waiting.wake();
         retired
-    }
-}
-
-/// Reasons to leave an endpoint out, which are given up one after the other when nothing is left.
-const SLOW_START: u8 = 1;
-const TRIED: u8 = 2;
-const UNFIT: u8 = 4;
-
-struct View<'a, 'b, S> {
-    /// Nothing but its standing can leave an endpoint out.
-    plain: bool,
-    shared: &'a Shared<S>,
-    members: &'a Members<S>,
-    rng: &'a mut Rng,
-    elsewhere: &'a Elsewhere<'b>,
-    relaxed: u8,
-    refused: u8,
-    panicking: Option<bool>,
-    costs: Option<Costs<'a>>,
-}
-
-impl<S> View<'_, '_, S> {
-    /// Gives up the next reason that has left an endpoint out, if there is one.
-    fn relax(&mut self) -> Option<()> {
-        let reasons = [SLOW_START, TRIED, UNFIT];
-        let next = reasons.into_iter().find(|reason| self.refused & !self.relaxed & reason != 0)?;
-        self.relaxed |= next;
-        Some(())
-    }
-
-    fn refuse(&mut self, reason: u8) -> bool {
-        self.refused |= reason;
-        self.relaxed & reason == 0
-    }
-
-    fn panicking(&mut self) -> bool {
-        *self.panicking.get_or_insert_with(|| self.shared.health.panicking())
-    }
-}
-
-impl<S: Clone + Send + Sync + 'static> View<'_, '_, S> {
-    /// The share of an endpoint about which there is something to say.
-    fn share_of(&mut self, at: usize) -> Option<f64> {
-        let entry = &self.members.entries[at];
-        let node = &*entry.node;
-        if self.elsewhere.left.holds(node) {
-            return None;
-        }
-        if self.elsewhere.tried.is_some_and(|tried| tried.contains(node.id())) && self.refuse(TRIED)
-        {
-            return None;
-        }
-        let mut fit = !entry.critical;
-        let mut share = 1.0;
-        match self.shared.health.standing(node) {
-            Standing::In(part) => share = part,
-            Standing::Ejected => fit = false,
-            Standing::Broken => {
-                if !entry.link.may_retry(self.shared.clock().now()) {
-                    return None;
-                }
-            }
-        }
-        if !fit && !self.panicking() && self.refuse(UNFIT) {
-            return None;
-        }
-        if !self.shared.admits(entry) && self.refuse(UNFIT) {
-            return None;
-        }
-        if share < 1.0 && self.rng.f64() >= share && self.refuse(SLOW_START) {
-            return None;
-        }
-        Some(share)
-    }
-}
-
-impl<S: Clone + Send + Sync + 'static> Candidates for View<'_, '_, S> {
-    fn len(&self) -> usize {
-        self.members.entries.len()
-    }
-
-    #[inline]
-    fn draw(&mut self) -> usize {
-        self.members.table.draw(self.members.entries.len(), self.rng)
-    }
-
-    #[inline]
-    fn turn(&mut self) -> usize {
-        // Relaxed: places in the cycle only have to differ.
-        self.members.table.at(self.shared.turn.0.fetch_add(1, Relaxed))
-    }
-
-    fn rng(&mut self) -> &mut Rng {
-        self.rng
-    }
-
-    #[inline(always)]
-    fn share(&mut self, at: usize) -> Option<f64> {
-        let entry = &self.members.entries[at];
-        // Without a call, so that the processor fetches two candidates at once.
-        if self.plain && !entry.critical && entry.node.state().is_plain() {
-            return Some(1.0);
-        }
-        self.share_of(at)
-    }
-
-    #[inline]
-    fn load(&self, at: usize) -> f64 {
-        let node = &self.members.entries[at].node;
-        let in_flight = node.in_flight() as f64;
-        match &self.costs {
-            None => in_flight,
-            Some(costs) => (in_flight + 1.0) * f64::from(costs.of(node)),
-        }
-    }
-
-    #[inline]
-    fn weight(&self, at: usize) -> f64 {
-        self.members.entries[at].weight.into()
     }
 }

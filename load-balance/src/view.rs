@@ -1,0 +1,154 @@
+//! What one pick knows of each endpoint: whether it takes part, and how loaded it is.
+
+use fastrand::Rng;
+
+use crate::{
+    elsewhere::Elsewhere,
+    health::{Costs, Standing},
+    members::Members,
+    pick::Candidates,
+    shared::Shared,
+};
+
+/// Reasons to leave an endpoint out, which are given up one after the other when nothing is left.
+const SLOW_START: u8 = 1;
+const TRIED: u8 = 2;
+const UNFIT: u8 = 4;
+
+/// The endpoints of a snapshot, as one pick sees them.
+pub(crate) struct View<'a, 'b, S> {
+    /// Nothing but its standing can leave an endpoint out.
+    plain: bool,
+    shared: &'a Shared<S>,
+    members: &'a Members<S>,
+    rng: &'a mut Rng,
+    elsewhere: &'a Elsewhere<'b>,
+    relaxed: u8,
+    refused: u8,
+    panicking: Option<bool>,
+    costs: Option<Costs<'a>>,
+}
+
+impl<'a, 'b, S: Clone + Send + Sync + 'static> View<'a, 'b, S> {
+    #[inline]
+    pub(crate) fn new(
+        shared: &'a Shared<S>,
+        members: &'a Members<S>,
+        rng: &'a mut Rng,
+        elsewhere: &'a Elsewhere<'b>,
+    ) -> Self {
+        Self {
+            plain: !shared.asks_services()
+                && elsewhere.tried.is_none()
+                && elsewhere.left.is_empty(),
+            shared,
+            members,
+            rng,
+            elsewhere,
+            relaxed: 0,
+            refused: 0,
+            panicking: None,
+            costs: shared.health.costs(),
+        }
+    }
+}
+
+impl<S> View<'_, '_, S> {
+    /// Gives up the next reason that has left an endpoint out, if there is one.
+    pub(crate) fn relax(&mut self) -> Option<()> {
+        let reasons = [SLOW_START, TRIED, UNFIT];
+        let next = reasons.into_iter().find(|reason| self.refused & !self.relaxed & reason != 0)?;
+        self.relaxed |= next;
+        Some(())
+    }
+
+    fn refuse(&mut self, reason: u8) -> bool {
+        self.refused |= reason;
+        self.relaxed & reason == 0
+    }
+
+    fn panicking(&mut self) -> bool {
+        *self.panicking.get_or_insert_with(|| self.shared.health.panicking())
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> View<'_, '_, S> {
+    /// The share of an endpoint about which there is something to say.
+    fn share_of(&mut self, at: usize) -> Option<f64> {
+        let entry = &self.members.entries[at];
+        let node = &*entry.node;
+        if self.elsewhere.left.holds(node) {
+            return None;
+        }
+        if self.elsewhere.tried.is_some_and(|tried| tried.contains(node.id())) && self.refuse(TRIED)
+        {
+            return None;
+        }
+        let mut fit = !entry.critical;
+        let mut share = 1.0;
+        match self.shared.health.standing(node) {
+            Standing::In(part) => share = part,
+            Standing::Ejected => fit = false,
+            Standing::Broken => {
+                if !entry.link.may_retry(self.shared.clock().now()) {
+                    return None;
+                }
+            }
+        }
+        if !fit && !self.panicking() && self.refuse(UNFIT) {
+            return None;
+        }
+        if !self.shared.admits(entry) && self.refuse(UNFIT) {
+            return None;
+        }
+        if share < 1.0 && self.rng.f64() >= share && self.refuse(SLOW_START) {
+            return None;
+        }
+        Some(share)
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Candidates for View<'_, '_, S> {
+    fn len(&self) -> usize {
+        self.members.entries.len()
+    }
+
+    #[inline]
+    fn draw(&mut self) -> usize {
+        self.members.table.draw(self.members.entries.len(), self.rng)
+    }
+
+    #[inline]
+    fn turn(&mut self) -> usize {
+        self.members.table.at(self.shared.turn.next())
+    }
+
+    fn rng(&mut self) -> &mut Rng {
+        self.rng
+    }
+
+    #[inline(always)]
+    fn share(&mut self, at: usize) -> Option<f64> {
+        let entry = &self.members.entries[at];
+        // Without a call, so that the processor fetches two candidates at once.
+        if self.plain && !entry.critical && entry.node.state().is_plain() {
+            return Some(1.0);
+        }
+        self.share_of(at)
+    }
+
+    #[inline]
+    fn load(&self, at: usize) -> f64 {
+        let node = &self.members.entries[at].node;
+        let in_flight = node.in_flight() as f64;
+        match &self.costs {
+            None => in_flight,
+            Some(costs) => (in_flight + 1.0) * f64::from(costs.of(node)),
+        }
+    }
+
+    #[inline]
+    fn weight(&self, at: usize) -> f64 {
+        self.members.entries[at].weight.into()
+    }
+}
