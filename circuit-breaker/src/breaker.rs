@@ -1,20 +1,19 @@
 //! The handle: reads the clock, asks the machine, tells the observer.
 
+mod builder;
+mod shared;
+
 use std::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
     sync::Arc,
 };
 
-use fastrand::Rng;
-use seawall_core::{AnyError, Classify, Clock, Error, Instant, Outcome, Rejection};
+use seawall_core::{AnyError, Classify, Error, Rejection};
 
-use crate::{
-    Config, Counts, Mode, Observer, OwnedPermit, Permit, Rejected, Snapshot, State, Transition,
-    machine::{Machine, Success, Ticket},
-    state::Word,
-    totals::Counters,
-};
+pub use self::builder::CircuitBreakerBuilder;
+pub(crate) use self::shared::Shared;
+use crate::{Config, Mode, OwnedPermit, Permit, Rejected, Snapshot, State};
 
 /// A circuit breaker. Clones share its state.
 ///
@@ -56,14 +55,6 @@ pub struct CircuitBreaker {
 /// A panic in a call finds the breaker whole: it counts as a failure like any other.
 impl UnwindSafe for CircuitBreaker {}
 impl RefUnwindSafe for CircuitBreaker {}
-
-pub(crate) struct Shared {
-    pub(crate) machine: Machine,
-    pub(crate) clock: Clock,
-    name: Option<Arc<str>>,
-    observer: Option<Arc<dyn Observer>>,
-    counters: Option<Box<Counters>>,
-}
 
 impl CircuitBreaker {
     /// A closed breaker with the fast clock.
@@ -271,162 +262,12 @@ impl CircuitBreaker {
     }
 }
 
-impl Shared {
-    #[inline]
-    fn admit(&self) -> Result<Ticket, Rejected> {
-        if let Some(ticket) = self.machine.admit_plain() {
-            return Ok(ticket);
-        }
-        // Written to a place of its own and copied, so that the ticket above stays in registers.
-        let mut ticket = Ticket::unwatched();
-        self.admit_otherwise(&mut ticket)?;
-        Ok(ticket.copied())
-    }
-
-    #[inline(never)]
-    fn admit_otherwise(&self, ticket: &mut Ticket) -> Result<(), Rejected> {
-        let decision = self.machine.admit(self.clock.now());
-        if decision.transition.is_some() {
-            self.tell(decision.transition);
-        }
-        match decision.verdict {
-            Ok(admitted) => *ticket = admitted,
-            Err(rejected) => {
-                self.tell_rejected(&rejected, decision.shadow);
-                if !decision.shadow {
-                    return Err(rejected);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    #[inline]
-    pub(crate) fn finish(&self, ticket: Ticket, outcome: Outcome) {
-        if let Some(counters) = &self.counters {
-            counters.ended(outcome);
-        }
-        if outcome == Outcome::Success && self.machine.succeed_in_a_row(&ticket) {
-            return;
-        }
-        let (word, start, rest) = ticket.parts();
-        if outcome == Outcome::Success {
-            self.succeed(word, start, rest);
-        } else {
-            self.finish_otherwise(word, start, rest, outcome);
-        }
-    }
-
-    #[inline(never)]
-    fn succeed(&self, word: Word, start: Instant, rest: u64) {
-        match self.machine.succeed_in_window(&Ticket::from_parts((word, start, rest))) {
-            Success::Counted => {}
-            Success::Weigh(counts) => self.weigh(word, start, rest, counts),
-            Success::NotPlain => self.finish_otherwise(word, start, rest, Outcome::Success),
-        }
-    }
-
-    // The parts of the ticket one by one: they stay in registers on the way above.
-    #[inline(never)]
-    fn finish_otherwise(&self, word: Word, start: Instant, rest: u64, outcome: Outcome) {
-        let ticket = Ticket::from_parts((word, start, rest));
-        self.tell(self.machine.finish(ticket, outcome, || self.clock.now()));
-    }
-
-    #[inline(never)]
-    fn weigh(&self, word: Word, start: Instant, rest: u64, counts: Counts) {
-        let ticket = Ticket::from_parts((word, start, rest));
-        self.tell(self.machine.weigh_success(&ticket, counts, || self.clock.now()));
-    }
-
-    fn tell_rejected(&self, rejected: &Rejected, shadow: bool) {
-        if let Some(counters) = &self.counters {
-            counters.rejected();
-        }
-        if let Some(observer) = &self.observer {
-            observer.rejected(self.name.as_deref(), rejected, shadow);
-        }
-    }
-
-    fn tell(&self, transition: Option<Transition>) {
-        if let (Some(transition), Some(observer)) = (&transition, &self.observer) {
-            observer.transition(self.name.as_deref(), transition);
-        }
-    }
-}
-
 impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
             .field("name", &self.name())
             .field("state", &self.state())
             .field("mode", &self.mode())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Sets up a [`CircuitBreaker`].
-#[must_use = "call `build`"]
-pub struct CircuitBreakerBuilder {
-    config: Config,
-    name: Option<Arc<str>>,
-    clock: Option<Clock>,
-    observer: Option<Arc<dyn Observer>>,
-    seed: Option<u64>,
-    count_outcomes: bool,
-}
-
-impl CircuitBreakerBuilder {
-    /// The name that refusals and events carry.
-    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Who tells the time; the fast clock unless set.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// Who hears of changes and refusals.
-    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = Some(observer);
-        self
-    }
-
-    /// Makes the jitter of the open wait repeatable.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// Counts every outcome and refusal, for [`Snapshot::totals`].
-    ///
-    /// # Cost
-    ///
-    /// One shared write for each call.
-    pub fn count_outcomes(mut self) -> Self {
-        self.count_outcomes = true;
-        self
-    }
-
-    /// The breaker.
-    pub fn build(self) -> CircuitBreaker {
-        let clock = self.clock.unwrap_or_default();
-        let rng = self.seed.map_or_else(Rng::new, Rng::with_seed);
-        let machine = Machine::new(self.config, clock.now(), rng);
-        let (name, observer) = (self.name, self.observer);
-        let counters = self.count_outcomes.then(|| Box::new(Counters::new()));
-        CircuitBreaker { shared: Arc::new(Shared { machine, clock, name, observer, counters }) }
-    }
-}
-
-impl fmt::Debug for CircuitBreakerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreakerBuilder")
-            .field("config", &self.config)
-            .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }

@@ -111,7 +111,7 @@ fn a_time_window_loses_no_outcome_while_its_buckets_turn() {
 #[test]
 fn an_outcome_that_races_with_another_configuration_is_of_the_old_one() {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
+    model.preemption_bound = Some(2);
     model.check(|| {
         // Both windows use the ring of four: loom does not see that a new one is published.
         let config = Config::builder().window(Window::Calls(3)).failures(1);
