@@ -162,7 +162,13 @@ impl Node {
         let (abandoned, unsent) = (self.abandoned.load(Relaxed), self.unsent.load(Relaxed));
         let calls = self.hot.started.load(Relaxed).saturating_sub(unsent);
         let without_success = in_flight + failures + ignored + abandoned;
-        Totals { in_flight, calls, failures, successes: calls.saturating_sub(without_success) }
+        Totals {
+            in_flight,
+            calls,
+            failures,
+            abandoned,
+            successes: calls.saturating_sub(without_success),
+        }
     }
 }
 
@@ -181,4 +187,5 @@ pub(crate) struct Totals {
     pub(crate) calls: u64,
     pub(crate) successes: u64,
     pub(crate) failures: u64,
+    pub(crate) abandoned: u64,
 }

@@ -43,6 +43,8 @@ pub struct EndpointSnapshot {
     pub successes: u64,
     /// Calls that failed, and services that could not be made.
     pub failures: u64,
+    /// Calls whose callers gave up on them, as a time-out does, whether or not ejection counts them.
+    pub abandoned: u64,
     /// Its latency as [`Policy::PeakEwma`](crate::Policy::PeakEwma) knows it; `None` for other
     /// policies, and before the first answer.
     pub latency: Option<Duration>,
@@ -90,6 +92,7 @@ impl EndpointSnapshot {
             calls: totals.calls,
             successes: totals.successes,
             failures: totals.failures,
+            abandoned: totals.abandoned,
             latency: node.latency().last().map(|nanos| Duration::from_nanos(nanos as u64)),
             ejections: node.record().ejections(),
             ejected_for: node.state().ejected_for(now),

@@ -37,6 +37,8 @@ pub struct EndpointSnapshot {
     pub calls: u64,
     /// Attempts that failed.
     pub errors: u64,
+    /// Attempts that were given up: by their time-out, or by the caller.
+    pub abandoned: u64,
     /// How often the balancer ejected it.
     pub ejections: u64,
     /// How long it stays ejected, if it is.
@@ -68,6 +70,7 @@ impl Snapshot {
                 in_flight: endpoint.in_flight,
                 calls: endpoint.calls,
                 errors: endpoint.failures,
+                abandoned: endpoint.abandoned,
                 ejections: endpoint.ejections,
                 ejected_for: endpoint.ejected_for,
                 state: breaker.map_or(State::Closed, |breaker| breaker.state).as_str(),

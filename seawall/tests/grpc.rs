@@ -110,6 +110,7 @@ async fn no_caller_notices_a_hung_server() {
     let hung = proxy.address().to_string();
     let hung = snapshot.endpoints.iter().find(|e| e.id.as_str() == hung).unwrap();
     assert_eq!(hung.state, "open", "{snapshot:?}");
+    assert!(hung.abandoned >= 2, "{snapshot:?}");
 }
 
 #[tokio::test]

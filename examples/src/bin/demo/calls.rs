@@ -117,7 +117,8 @@ impl From<Snapshot> for Client {
                 weight: endpoint.weight,
                 in_flight: endpoint.in_flight,
                 calls: endpoint.calls,
-                errors: endpoint.errors,
+                // Nobody but the time-out of an attempt gives up on one here.
+                errors: endpoint.errors + endpoint.abandoned,
                 ejections: endpoint.ejections,
                 breaker,
             };
