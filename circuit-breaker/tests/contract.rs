@@ -174,3 +174,29 @@ async fn nothing_on_the_request_path_allocates() {
     assert_eq!(allocations(probe), 0, "half-open and closed again");
     assert_eq!(breaker.state(), State::Closed);
 }
+
+#[test]
+fn no_window_or_measure_allocates() {
+    use seawall_circuit_breaker::{Config, OnDrop, Window};
+    for window in [Window::Calls(1_000), Window::Time(10 * SECOND)] {
+        let config = Config::builder()
+            .window(window)
+            .failure_rate(0.9)
+            .slow_call_rate(SECOND, 0.9)
+            .slow_calls_in_flight(true)
+            .on_drop(OnDrop::FailureAfter(SECOND))
+            .build()
+            .unwrap();
+        let (clock, hand) = Clock::manual();
+        let breaker = CircuitBreaker::builder(config).clock(clock).count_outcomes().build();
+        let calls = || {
+            for n in 0..2_000 {
+                let permit = breaker.admit().unwrap();
+                hand.advance(SECOND / 50);
+                if n % 3 == 0 { permit.failure() } else { permit.success() }
+            }
+        };
+        assert_eq!(allocations(calls), 0, "{window:?}");
+        assert_eq!(breaker.state(), State::Closed);
+    }
+}

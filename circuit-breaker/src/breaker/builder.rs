@@ -44,7 +44,7 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// Counts every outcome and refusal, for [`Snapshot::totals`].
+    /// Counts every outcome and refusal, for [`Snapshot::totals`](crate::Snapshot::totals).
     ///
     /// # Cost
     ///
