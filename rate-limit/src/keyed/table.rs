@@ -187,13 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn as_many_keys_as_there_is_room_for_find_a_place() {
-        let table = Table::new(10_000);
+    fn nearly_as_many_keys_as_there_is_room_for_find_a_place() {
+        let table = Table::new(100_000);
         let mut rng = seawall_test_support::Rng::new();
-        for _ in 0..10_000 {
-            // At rest never: nobody makes room.
-            assert!(table.enter(rng.u64(..), 1, |_| false).is_ok());
-        }
+        // At rest never: nobody makes room.
+        let refused =
+            (0..100_000).filter(|_| table.enter(rng.u64(..), 1, |_| false).is_err()).count();
+        // About ten in a million are.
+        assert!(refused <= 20, "{refused} of 100,000 keys found no place");
     }
 
     #[test]
