@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
     hint::black_box,
     pin::pin,
     task::{Context, Poll, Waker},
@@ -15,7 +14,7 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use failsafe::CircuitBreaker as _;
 use recloser::Recloser;
-use seawall_benches::two_threads;
+use seawall_benches::{Bare, two_threads};
 use seawall_circuit_breaker::{
     CircuitBreaker, CircuitBreakerLayer, Config, Window, config::Builder,
 };
@@ -111,24 +110,6 @@ fn rejected(c: &mut Criterion) {
     let _ = peer.call(|| Err::<u32, _>(()));
     assert!(!peer.is_call_permitted());
     both(c, group, "failsafe", || failsafe(&peer));
-}
-
-/// A service that does nothing, so that the difference to it is the layer's cost.
-#[derive(Clone)]
-struct Bare;
-
-impl Service<u32> for Bare {
-    type Response = u32;
-    type Error = Infallible;
-    type Future = Ready<Result<u32, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: u32) -> Self::Future {
-        ready(Ok(black_box(request)))
-    }
 }
 
 /// Polls until there is an answer: the peer's future waits for its lock while the other thread has it.

@@ -4,13 +4,7 @@
 //! dropped. pingora's selection is a pick, so beside it ours is a pick with its guard dropped.
 
 use std::{
-    collections::BTreeSet,
-    convert::Infallible,
-    future::{Ready, ready},
-    hint::black_box,
-    sync::Barrier,
-    task::{Context, Poll},
-    thread,
+    collections::BTreeSet, convert::Infallible, hint::black_box, sync::Barrier, thread,
     time::Duration,
 };
 
@@ -21,7 +15,7 @@ use pingora_load_balancing::{
     discovery::Static,
     selection::{BackendIter, BackendSelection, RoundRobin},
 };
-use seawall_benches::{call_now, timed, two_threads};
+use seawall_benches::{Bare, call_now, timed, two_threads};
 use seawall_core::{Change, Endpoint, Guard, Outcome};
 use seawall_load_balance::{Balancer, Config, EndpointSet, PeakEwma, Picker, Policy};
 use tower::{
@@ -31,24 +25,6 @@ use tower::{
     discover::ServiceList,
     load::{CompleteOnResponse, Load, PeakEwma as TowerPeakEwma, PendingRequests},
 };
-
-/// The service of every endpoint.
-#[derive(Clone)]
-struct Echo;
-
-impl Service<u32> for Echo {
-    type Response = u32;
-    type Error = Infallible;
-    type Future = Ready<Result<u32, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: u32) -> Self::Future {
-        ready(Ok(black_box(request)))
-    }
-}
 
 fn endpoint(number: usize) -> Endpoint {
     let address = "10.0.0.1:80".parse().expect("an address");
@@ -68,8 +44,8 @@ fn weighted(count: usize) -> EndpointSet {
     (0..count).map(|number| endpoint(number).with_weight(weight(number))).collect()
 }
 
-fn ours(set: EndpointSet, policy: Policy) -> Balancer<Echo> {
-    let make = |_: &Endpoint| Ok::<_, Infallible>(Echo);
+fn ours(set: EndpointSet, policy: Policy) -> Balancer<Bare> {
+    let make = |_: &Endpoint| Ok::<_, Infallible>(Bare);
     let config = Config::builder().policy(policy).seed(1);
     let mut balancer =
         Balancer::builder(set.clone(), make).config(config).build().expect("in range");
@@ -95,15 +71,15 @@ fn pick(picker: &mut Picker) {
     }
 }
 
-fn pending(count: usize) -> Balance<ServiceList<Vec<PendingRequests<Echo>>>, u32> {
-    balance((0..count).map(|_| PendingRequests::new(Echo, CompleteOnResponse::default())).collect())
+fn pending(count: usize) -> Balance<ServiceList<Vec<PendingRequests<Bare>>>, u32> {
+    balance((0..count).map(|_| PendingRequests::new(Bare, CompleteOnResponse::default())).collect())
 }
 
-fn peak_ewma(count: usize) -> Balance<ServiceList<Vec<TowerPeakEwma<Echo>>>, u32> {
+fn peak_ewma(count: usize) -> Balance<ServiceList<Vec<TowerPeakEwma<Bare>>>, u32> {
     // The defaults of the documentation: 30 ms to begin with, and a decay of 10 s.
     let (rtt, decay) = (Duration::from_millis(30), 10e9);
     let completion = CompleteOnResponse::default;
-    balance((0..count).map(|_| TowerPeakEwma::new(Echo, rtt, decay, completion())).collect())
+    balance((0..count).map(|_| TowerPeakEwma::new(Bare, rtt, decay, completion())).collect())
 }
 
 fn balance<S>(services: Vec<S>) -> Balance<ServiceList<Vec<S>>, u32>
@@ -222,7 +198,7 @@ fn shared_call(c: &mut Criterion) {
         Buffer::new(pending(10), 1024)
     };
     let mut group = c.benchmark_group("shared_call_2_threads");
-    group.bench_function("bare", |b| b.iter_custom(|n| two_callers(&runtime, n, &Echo)));
+    group.bench_function("bare", |b| b.iter_custom(|n| two_callers(&runtime, n, &Bare)));
     group.bench_function("seawall", |b| b.iter_custom(|n| two_callers(&runtime, n, &balancer)));
     group.bench_function("tower_buffer", |b| b.iter_custom(|n| two_callers(&runtime, n, &buffer)));
 }

@@ -3,16 +3,10 @@
 //! All sides allow a billion a second where nothing is to be refused, so that what is measured is
 //! the decision.
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    hint::black_box,
-    num::NonZeroU32,
-    time::Duration,
-};
+use std::{hint::black_box, num::NonZeroU32, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use seawall_benches::{call_now, timed, two_threads};
+use seawall_benches::{Bare, call_now, timed, two_threads};
 use seawall_rate_limit::{
     KeyedLimiter, Quota, RateLimitLayer, RateLimiter,
     algorithm::{SlidingCounter, SlidingLog},
@@ -174,27 +168,6 @@ fn windows(c: &mut Criterion) {
         b.iter(|| call_now(&mut service, black_box(1)));
     });
     group.finish();
-}
-
-/// Answers at once.
-#[derive(Clone)]
-struct Bare;
-
-impl Service<u64> for Bare {
-    type Response = u64;
-    type Error = Infallible;
-    type Future = Ready<Result<u64, Infallible>>;
-
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Infallible>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: u64) -> Self::Future {
-        ready(Ok(request))
-    }
 }
 
 fn layer(c: &mut Criterion) {

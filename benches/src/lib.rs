@@ -6,7 +6,8 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    future::Future,
+    convert::Infallible,
+    future::{Future, Ready, ready},
     hint,
     pin::pin,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -82,6 +83,26 @@ pub fn ready_now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("a benched future waits"),
+    }
+}
+
+/// A service that answers its request at once, so that the difference to it is a layer's cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Bare;
+
+impl<Req> Service<Req> for Bare {
+    type Response = Req;
+    type Error = Infallible;
+    type Future = Ready<Result<Req, Infallible>>;
+
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        ready(Ok(hint::black_box(request)))
     }
 }
 
