@@ -31,6 +31,7 @@ mod future;
 mod headers;
 mod key;
 mod layer;
+pub(crate) mod refusal;
 
 use http::Request;
 

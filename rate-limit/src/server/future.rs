@@ -7,14 +7,15 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
 
-use super::headers::{Writer, retry_after};
+use super::{
+    headers::{Writer, retry_after},
+    refusal::{is_grpc, refusal},
+};
 use crate::{Rejected, decision::Standing};
 
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// When to try again, in milliseconds; negative means never
 /// ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)).
 const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
@@ -56,36 +57,25 @@ impl<F, B> ServerFuture<F, B> {
     where
         B: Default,
     {
-        let mut response = Response::new(B::default());
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let mut response = refusal(content_type, status, "rate limit is reached");
         let headers = response.headers_mut();
         writer.write(headers, &rejected.standing());
         if let Some(wait) = rejected.retry_after() {
             retry_after(headers, wait);
         }
-        match content_type {
-            Some(grpc) if is_grpc(grpc) => refuse_grpc(headers, rejected, grpc),
-            _ => *response.status_mut() = StatusCode::TOO_MANY_REQUESTS,
+        if content_type.is_some_and(is_grpc) {
+            headers.insert(GRPC_PUSHBACK, pushback(rejected));
         }
         Self { step: Step::Refused { response: Some(response) } }
     }
 }
 
-/// gRPC, and gRPC-Web too, which reads the status of a response without a body from its headers.
-fn is_grpc(content_type: &HeaderValue) -> bool {
-    content_type.as_bytes().starts_with(b"application/grpc")
-}
-
-/// Makes the headers those of a gRPC response that has nothing but trailers.
-fn refuse_grpc(headers: &mut HeaderMap, rejected: Rejected, content_type: &HeaderValue) {
-    headers.insert(CONTENT_TYPE, content_type.clone());
-    // RESOURCE_EXHAUSTED.
-    headers.insert(GRPC_STATUS, HeaderValue::from_static("8"));
-    headers.insert(GRPC_MESSAGE, HeaderValue::from_static("rate limit is reached"));
-    let pushback = match rejected.retry_after() {
+fn pushback(rejected: Rejected) -> HeaderValue {
+    match rejected.retry_after() {
         Some(wait) => millis_rounded_up(wait).into(),
         None => HeaderValue::from_static("-1"),
-    };
-    headers.insert(GRPC_PUSHBACK, pushback);
+    }
 }
 
 /// gRPC reads 32 bits.
