@@ -8,35 +8,33 @@ use std::{
 use pin_project_lite::pin_project;
 use seawall_core::{Error, Rejection, Track};
 
-use crate::OwnedPermit;
-
 pin_project! {
-    /// The future of a [`CircuitBreakerService`](crate::CircuitBreakerService).
+    /// The future of an [`AdmitService`](crate::AdmitService).
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, it reports an abandoned call: [`OnDrop`](crate::OnDrop) says what
-    /// that counts as.
+    /// Dropped before it is done, it drops its permit, which reports an abandoned call:
+    /// [`OnDrop`](crate::OnDrop) says what that counts as.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, T> {
+    pub struct ResponseFuture<F, T, P> {
         #[pin]
-        call: Call<F, T>,
+        call: Call<F, T, P>,
     }
 }
 
 pin_project! {
     #[project = CallProj]
     #[derive(Debug)]
-    enum Call<F, T> {
-        Admitted { #[pin] inner: F, permit: Option<OwnedPermit>, track: T },
+    enum Call<F, T, P> {
+        Admitted { #[pin] inner: F, permit: Option<P>, track: T },
         Rejected { rejection: Option<Rejection> },
     }
 }
 
-impl<F, T> ResponseFuture<F, T> {
+impl<F, T, P> ResponseFuture<F, T, P> {
     #[inline]
-    pub(crate) fn admitted(inner: F, permit: OwnedPermit, track: T) -> Self {
+    pub(crate) fn admitted(inner: F, permit: P, track: T) -> Self {
         Self { call: Call::Admitted { inner, permit: Some(permit), track } }
     }
 
@@ -45,10 +43,10 @@ impl<F, T> ResponseFuture<F, T> {
     }
 }
 
-impl<F, T, R, E> Future for ResponseFuture<F, T>
+impl<F, T, P, R, E> Future for ResponseFuture<F, T, P>
 where
     F: Future<Output = Result<R, E>>,
-    T: Track<R, E, OwnedPermit>,
+    T: Track<R, E, P>,
 {
     type Output = Result<T::Response, Error<E>>;
 

@@ -56,6 +56,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod admit;
 mod breaker;
 pub mod config;
 mod error;
@@ -91,19 +92,20 @@ mod tracing;
 mod trip;
 mod window;
 
+pub use admit::Admit;
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder};
 pub use config::{Config, HalfOpen, OnDrop, OpenWait, Ramp, TripPolicy, Window};
 pub use error::Rejected;
 pub use events::{Cause, Observer, Transition};
 pub use future::ResponseFuture;
-pub use layer::CircuitBreakerLayer;
+pub use layer::{AdmitLayer, CircuitBreakerLayer};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use metrics::MetricsObserver;
 pub use permit::{OwnedPermit, Permit};
 pub use ratio::Ratio;
 pub use seawall_core::{Clock, ConfigError, Error, Instant, Outcome, Rejection};
-pub use service::CircuitBreakerService;
+pub use service::{AdmitService, CircuitBreakerService};
 pub use snapshot::Snapshot;
 pub use state::{Mode, State};
 pub use totals::Totals;

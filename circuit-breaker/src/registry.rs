@@ -23,7 +23,7 @@ use seawall_core::{Clock, ConfigError};
 use self::map::Map;
 use crate::{CircuitBreaker, Config, Mode, Observer, Snapshot};
 
-pub use layer::{RegistryFuture, RegistryLayer, RegistryService};
+pub use layer::{ByKey, RegistryLayer, RegistryService};
 
 /// What a new key gets while the registry is full of breakers that must stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -53,7 +53,7 @@ impl ChannelLayer {
     }
 }
 
-impl<S> Layer<S> for ChannelLayer {
+impl<S: Clone> Layer<S> for ChannelLayer {
     type Service = StatusService<CircuitBreakerService<S, AtBodyEnd<GrpcStatus>>>;
 
     fn layer(&self, channel: S) -> Self::Service {

@@ -63,12 +63,73 @@ async fn a_refusal_is_no_readiness_error_and_leaves_the_inner_service_alone() {
     assert_eq!((handle.readiness_polls(), handle.calls()), (0, 0));
 }
 
+/// One instance may be ready at a time, as under a concurrency limit of one.
+fn one_at_a_time() -> Inner {
+    ok().capacity(1)
+}
+
 #[tokio::test(start_paused = true)]
-async fn readiness_that_a_refused_call_leaves_serves_the_next_call() {
+async fn what_a_refused_call_reserved_goes_back() {
+    let breaker = breaker();
+    let probe = one_at_a_time();
+    let mut other = probe.clone();
+    let mut service = CircuitBreakerLayer::new(breaker.clone()).layer(probe);
+    service.ready().await.unwrap();
+    assert!(other.ready().now_or_never().is_none(), "the one place is reserved");
+    fail(&breaker, 2);
+    assert!(matches!(service.call(1).await, Err(Error::Rejected(_))));
+    assert_eq!(other.ready().await.unwrap().call(1).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_reserved_before_the_breaker_opened_goes_back_when_it_is_polled_again() {
+    let breaker = breaker();
+    let probe = one_at_a_time();
+    let mut other = probe.clone();
+    let mut service = CircuitBreakerLayer::new(breaker.clone()).layer(probe);
+    service.ready().await.unwrap();
+    fail(&breaker, 2);
+    service.ready().await.unwrap();
+    assert_eq!(other.ready().await.unwrap().call(1).await.unwrap(), 2);
+    assert!(matches!(service.call(1).await, Err(Error::Rejected(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_of_towers_concurrency_limit_comes_back_from_a_refused_call() {
+    let breaker = breaker();
+    let limited = tower::limit::ConcurrencyLimit::new(ok(), 1);
+    let mut other = limited.clone();
+    let mut service = CircuitBreakerLayer::new(breaker.clone()).layer(limited);
+    service.ready().await.unwrap();
+    fail(&breaker, 2);
+    assert!(other.ready().now_or_never().is_none());
+    drop(service.call(1));
+    assert_eq!(other.ready().await.unwrap().call(1).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_in_the_queue_of_the_inner_service_goes_back_too() {
+    let breaker = breaker();
+    let limited = tower::limit::ConcurrencyLimit::new(ok(), 1);
+    let (mut first, mut third) = (limited.clone(), limited.clone());
+    let mut queued = CircuitBreakerLayer::new(breaker.clone()).layer(limited);
+    first.ready().await.unwrap();
+    assert!(queued.ready().now_or_never().is_none());
+    fail(&breaker, 2);
+    assert!(matches!(queued.ready().await.unwrap().call(1).await, Err(Error::Rejected(_))));
+    first.call(1).await.unwrap();
+    assert_eq!(third.ready().await.unwrap().call(1).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_of_a_service_that_is_not_clone_serves_the_next_call() {
     let breaker = breaker();
     let probe = ok();
     let handle = probe.handle();
-    let mut service = CircuitBreakerLayer::new(breaker.clone()).layer(probe);
+    let boxed = tower::util::BoxService::new(probe);
+    let mut service = CircuitBreakerLayer::new(breaker.clone())
+        .track(seawall_core::AtResult(|_: Result<&u32, &_>| seawall_core::Outcome::Success))
+        .wrap(boxed);
     service.ready().await.unwrap();
     fail(&breaker, 2);
     assert!(matches!(service.call(1).await, Err(Error::Rejected(_))));

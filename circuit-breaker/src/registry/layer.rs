@@ -1,21 +1,11 @@
 //! A layer that finds the breaker of each request.
 
-use std::{
-    fmt,
-    future::Future,
-    hash::Hash,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, hash::Hash, sync::Arc};
 
-use pin_project_lite::pin_project;
-use seawall_core::{AnyError, AtResult, Error, Track};
-use tower_layer::Layer;
-use tower_service::Service;
+use seawall_core::{AnyError, AtResult, Rejection};
 
 use super::Registry;
-use crate::{OwnedPermit, ResponseFuture};
+use crate::{Admit, AdmitLayer, AdmitService, OwnedPermit};
 
 /// Puts every service that it wraps behind the breakers of one [`Registry`], the one of each
 /// request's key. Clones and services share them.
@@ -30,132 +20,82 @@ use crate::{OwnedPermit, ResponseFuture};
 /// # let _ = by_tenant;
 /// # Ok::<(), seawall_circuit_breaker::ConfigError>(())
 /// ```
-pub struct RegistryLayer<K, F, T = AtResult<AnyError>> {
+pub type RegistryLayer<K, F, T = AtResult<AnyError>> = AdmitLayer<ByKey<K, F>, T>;
+
+/// A service behind one breaker for each key of its requests. Clones share the breakers.
+///
+/// The service inside is made ready before the request, and so its breaker, is known.
+pub type RegistryService<S, K, F, T> = AdmitService<ByKey<K, F>, S, T>;
+
+/// Asks the breaker of each request's key.
+pub struct ByKey<K, F> {
     registry: Registry<K>,
     key: Arc<F>,
-    track: T,
 }
 
-impl<K, F> RegistryLayer<K, F> {
-    /// Finds the breaker by `key`; every error is a failure, except a refusal by a layer of ours.
-    pub fn new(registry: Registry<K>, key: F) -> Self {
-        Self { registry, key: Arc::new(key), track: AtResult(AnyError) }
-    }
-}
-
-impl<K, F, T> RegistryLayer<K, F, T> {
-    /// Has `track` say when a call ends and how.
-    pub fn track<U>(self, track: U) -> RegistryLayer<K, F, U> {
-        RegistryLayer { registry: self.registry, key: self.key, track }
-    }
-
+impl<K, F> ByKey<K, F> {
     /// The breakers.
     pub fn registry(&self) -> &Registry<K> {
         &self.registry
     }
 }
 
-impl<K, F, T: Clone> Clone for RegistryLayer<K, F, T> {
-    fn clone(&self) -> Self {
-        Self { registry: self.registry.clone(), key: self.key.clone(), track: self.track.clone() }
-    }
-}
-
-impl<K, F, T: fmt::Debug> fmt::Debug for RegistryLayer<K, F, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegistryLayer").field("registry", &self.registry).finish_non_exhaustive()
-    }
-}
-
-impl<S, K, F, T: Clone> Layer<S> for RegistryLayer<K, F, T> {
-    type Service = RegistryService<S, K, F, T>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RegistryService {
-            inner,
-            registry: self.registry.clone(),
-            key: self.key.clone(),
-            track: self.track.clone(),
-        }
-    }
-}
-
-/// A service behind one breaker for each key of its requests. Clones share the breakers.
-///
-/// The service inside is made ready before the request, and so its breaker, is known; a refused call
-/// leaves it ready for the next one.
-pub struct RegistryService<S, K, F, T> {
-    inner: S,
-    registry: Registry<K>,
-    key: Arc<F>,
-    track: T,
-}
-
-impl<S: Clone, K, F, T: Clone> Clone for RegistryService<S, K, F, T> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            registry: self.registry.clone(),
-            key: self.key.clone(),
-            track: self.track.clone(),
-        }
-    }
-}
-
-impl<S: fmt::Debug, K, F, T> fmt::Debug for RegistryService<S, K, F, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegistryService")
-            .field("inner", &self.inner)
-            .field("registry", &self.registry)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S, K, F, T, Req> Service<Req> for RegistryService<S, K, F, T>
+impl<K, F, Req> Admit<Req> for ByKey<K, F>
 where
-    S: Service<Req>,
     K: Hash + Eq + Clone,
     F: Fn(&Req) -> K,
-    T: Track<S::Response, S::Error, OwnedPermit> + Clone,
 {
-    type Response = T::Response;
-    type Error = Error<S::Error>;
-    type Future = RegistryFuture<S::Future, T>;
+    type Permit = OwnedPermit;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(Error::Inner)
+    fn admit(&self, request: &Req) -> Result<OwnedPermit, Rejection> {
+        self.registry.get(&(self.key)(request)).admit_or_reject()
     }
 
-    fn call(&mut self, request: Req) -> Self::Future {
-        let breaker = self.registry.get(&(self.key)(&request));
-        let call = match breaker.admit_owned() {
-            Ok(permit) => {
-                ResponseFuture::admitted(self.inner.call(request), permit, self.track.clone())
-            }
-            Err(rejected) => ResponseFuture::rejected(breaker.rejection(rejected)),
-        };
-        RegistryFuture { call }
+    fn refuse(&self, request: &Req) -> Rejection {
+        self.registry.get(&(self.key)(request)).refuse()
     }
 }
 
-pin_project! {
-    /// The future of a [`RegistryService`]; dropping it drops its permit.
-    #[derive(Debug)]
-    #[must_use = "futures do nothing unless polled"]
-    pub struct RegistryFuture<F, T> {
-        #[pin]
-        call: ResponseFuture<F, T>,
+impl<K, F> Clone for ByKey<K, F> {
+    fn clone(&self) -> Self {
+        Self { registry: self.registry.clone(), key: self.key.clone() }
     }
 }
 
-impl<F, T, R, E> Future for RegistryFuture<F, T>
-where
-    F: Future<Output = Result<R, E>>,
-    T: Track<R, E, OwnedPermit>,
-{
-    type Output = Result<T::Response, Error<E>>;
+impl<K, F> fmt::Debug for ByKey<K, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByKey").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().call.poll(cx)
+impl<K, F> AdmitLayer<ByKey<K, F>> {
+    /// Finds the breaker by `key`; every error is a failure, except a refusal by a layer of ours.
+    pub fn new(registry: Registry<K>, key: F) -> Self {
+        Self::with(ByKey { registry, key: Arc::new(key) })
+    }
+}
+
+impl<K, F, T> AdmitLayer<ByKey<K, F>, T> {
+    /// The breakers.
+    pub fn registry(&self) -> &Registry<K> {
+        self.admit().registry()
+    }
+
+    /// A call ends with the body of its HTTP response; server errors and broken bodies are failures.
+    #[cfg(feature = "http")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+    pub fn http(
+        self,
+    ) -> RegistryLayer<K, F, seawall_core::http::AtBodyEnd<seawall_core::http::HttpStatus>> {
+        self.track(seawall_core::http::AtBodyEnd(seawall_core::http::HttpStatus::new()))
+    }
+
+    /// A call ends with the trailers of its gRPC response, whose status counts.
+    #[cfg(feature = "tonic")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+    pub fn grpc(
+        self,
+    ) -> RegistryLayer<K, F, seawall_core::http::AtBodyEnd<seawall_core::tonic::GrpcStatus>> {
+        self.track(seawall_core::http::AtBodyEnd(seawall_core::tonic::GrpcStatus::new()))
     }
 }

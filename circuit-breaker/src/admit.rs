@@ -1,0 +1,50 @@
+//! What the layers of this crate ask before each call.
+
+use seawall_core::{Guard, Rejection};
+
+use crate::{CircuitBreaker, OwnedPermit};
+
+/// Decides which calls may be made: a [`CircuitBreaker`], the breakers of a
+/// [registry](crate::registry), a throttle.
+///
+/// One layer, service and future serve them all: [`AdmitLayer`](crate::AdmitLayer). Clones share
+/// their state.
+pub trait Admit<Req> {
+    /// Held until the call has ended, and told how.
+    type Permit: Guard;
+
+    /// Whether a call may be admitted, before its request is known. While it may not, the service
+    /// inside is left alone.
+    #[inline]
+    fn would_admit(&self) -> bool {
+        true
+    }
+
+    /// Asks for the right to make one call.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, which the caller gets.
+    fn admit(&self, request: &Req) -> Result<Self::Permit, Rejection>;
+
+    /// The refusal of a call after [`would_admit`](Self::would_admit) has said no.
+    fn refuse(&self, request: &Req) -> Rejection;
+}
+
+impl<Req> Admit<Req> for CircuitBreaker {
+    type Permit = OwnedPermit;
+
+    #[inline]
+    fn would_admit(&self) -> bool {
+        self.would_admit()
+    }
+
+    #[inline]
+    fn admit(&self, _: &Req) -> Result<OwnedPermit, Rejection> {
+        self.admit_or_reject()
+    }
+
+    fn refuse(&self, _: &Req) -> Rejection {
+        self.refuse()
+    }
+}
