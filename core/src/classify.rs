@@ -5,7 +5,7 @@
 //! ends and tells the guard there. [`AtResult`] makes the first into the second; the
 //! `http` module has one that follows bodies.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
 
 use crate::{Guard, Outcome, Rejection};
 
@@ -32,6 +32,13 @@ use crate::{Guard, Outcome, Rejection};
 pub trait Classify<R, E> {
     /// The outcome of a call that gave `result`.
     fn classify(&self, result: Result<&R, &E>) -> Outcome;
+
+    /// How long the callee asked to be left alone, where `result` tells, for
+    /// [`Guard::retry_after`]. Nothing unless it is implemented.
+    fn retry_after(&self, result: Result<&R, &E>) -> Option<Duration> {
+        let _ = result;
+        None
+    }
 }
 
 impl<R, E, F> Classify<R, E> for F
@@ -102,7 +109,9 @@ where
 
     #[inline]
     fn track(&self, result: Result<R, E>, guard: G) -> Result<R, E> {
-        tell(guard, self.0.classify(result.as_ref()), result.is_ok());
+        let outcome = self.0.classify(result.as_ref());
+        let retry_after = self.0.retry_after(result.as_ref());
+        tell(guard, outcome, retry_after, result.is_ok());
         result
     }
 }
@@ -111,9 +120,18 @@ where
 ///
 /// An error that is judged a success, such as a "not found" from a generated gRPC client, is what
 /// the callee answered.
-pub(crate) fn tell(mut guard: impl Guard, outcome: Outcome, responded: bool) {
+#[inline]
+pub(crate) fn tell(
+    mut guard: impl Guard,
+    outcome: Outcome,
+    retry_after: Option<Duration>,
+    responded: bool,
+) {
     if responded || outcome == Outcome::Success {
         guard.answered();
+    }
+    if let Some(wait) = retry_after {
+        guard.retry_after(wait);
     }
     guard.finish(outcome);
 }

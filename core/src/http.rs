@@ -37,8 +37,9 @@
 
 mod body;
 mod replay;
+mod retry_after;
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
 
 use ::http::{Response, StatusCode, response::Parts};
 use ::http_body::Body;
@@ -50,6 +51,7 @@ use crate::{
 
 pub use body::{BodyEnd, ClassifyEnd, TrackedBody};
 pub use replay::{Replay, ReplayBody, ReplayError, ReplayRequest};
+pub use retry_after::retry_after;
 
 /// When the outcome of a response is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,13 @@ pub trait ClassifyBody<E> {
 
     /// The outcome of a call that gave no response.
     fn error(&self, error: &E) -> Outcome;
+
+    /// How long the callee asked to be left alone, where `head` tells, for [`Guard::retry_after`].
+    /// Nothing unless it is implemented.
+    fn retry_after(&self, head: &Parts) -> Option<Duration> {
+        let _ = head;
+        None
+    }
 }
 
 /// Tells the guard when the body of the response ends.
@@ -97,20 +106,32 @@ where
 {
     type Response = Response<TrackedBody<B, G, C::End>>;
 
-    fn track(&self, result: Result<Response<B>, E>, guard: G) -> Result<Self::Response, E> {
+    fn track(&self, result: Result<Response<B>, E>, mut guard: G) -> Result<Self::Response, E> {
         match result {
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
                 C::End::sanitize(&mut head.headers);
-                let body = TrackedBody::new(body, guard, self.0.head(&head));
-                Ok(Response::from_parts(head, body))
+                let verdict = tell_head(&self.0, &head, &mut guard);
+                Ok(Response::from_parts(head, TrackedBody::new(body, guard, verdict)))
             }
             Err(error) => {
-                tell(guard, self.0.error(&error), false);
+                tell(guard, self.0.error(&error), None, false);
                 Err(error)
             }
         }
     }
+}
+
+/// Judges the head, and passes on what it asks for.
+pub(crate) fn tell_head<E, C: ClassifyBody<E>>(
+    classify: &C,
+    head: &Parts,
+    guard: &mut impl Guard,
+) -> Verdict<C::End> {
+    if let Some(wait) = classify.retry_after(head) {
+        guard.retry_after(wait);
+    }
+    classify.head(head)
 }
 
 /// Judges an HTTP response by its status.
@@ -118,7 +139,7 @@ where
 /// Statuses 500 to 599 are failures, and so is every error but a [`Rejection`](crate::Rejection) of
 /// ours; 429 (Too Many Requests) is ignored, because the server is well and has said so; all other
 /// statuses are successes. The verdict stands when the body ends or is dropped; a body that fails is
-/// a failure.
+/// a failure. `Retry-After` is read from 429 and from server errors.
 ///
 /// ```
 /// use http::StatusCode;
@@ -170,6 +191,11 @@ impl<B, E: StdError + 'static> Classify<Response<B>, E> for HttpStatus {
             Err(error) => error_outcome(error),
         }
     }
+
+    fn retry_after(&self, result: Result<&Response<B>, &E>) -> Option<Duration> {
+        let response = result.ok()?;
+        retry_after::of_refusal(response.status(), response.headers())
+    }
 }
 
 impl<E: StdError + 'static> ClassifyBody<E> for HttpStatus {
@@ -181,6 +207,10 @@ impl<E: StdError + 'static> ClassifyBody<E> for HttpStatus {
 
     fn error(&self, error: &E) -> Outcome {
         error_outcome(error)
+    }
+
+    fn retry_after(&self, head: &Parts) -> Option<Duration> {
+        retry_after::of_refusal(head.status, &head.headers)
     }
 }
 

@@ -35,7 +35,7 @@
 //! | `reqwest` | tracked `reqwest::Response`, refusals as `reqwest_middleware::Error` |
 //! | `tower` | conversion from and to `tower::discover::Change` |
 //! | `tokio` | the clock that obeys a paused tokio runtime |
-//! | `serde` | `Serialize` and `Deserialize` for endpoints and changes |
+//! | `serde` | `Serialize` and `Deserialize` for endpoints and changes, durations as text |
 //! | `full` | all of these |
 //!
 //! # When not to use this
@@ -49,6 +49,9 @@ mod address;
 mod change;
 mod classify;
 mod clock;
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+pub mod duration;
 mod endpoint;
 mod error;
 mod outcome;

@@ -1,5 +1,7 @@
 //! How a call ended, and who is told.
 
+use std::time::Duration;
+
 /// How a call ended, as far as the callee's health is concerned.
 ///
 /// A call that its caller dropped has none of these: its [`Guard`] is dropped instead, and the
@@ -76,6 +78,14 @@ pub trait Guard {
     /// [`finish`](Self::finish), and not at all when the call fails before an answer.
     fn answered(&mut self) {}
 
+    /// The callee asked to be left alone for `wait`, by `Retry-After`, gRPC pushback or RetryInfo.
+    ///
+    /// The callee's word as it came, without a bound. Called at most once, before
+    /// [`finish`](Self::finish).
+    fn retry_after(&mut self, wait: Duration) {
+        let _ = wait;
+    }
+
     /// The call has ended.
     fn finish(self, outcome: Outcome);
 }
@@ -85,6 +95,11 @@ impl<A: Guard, B: Guard> Guard for (A, B) {
     fn answered(&mut self) {
         self.0.answered();
         self.1.answered();
+    }
+
+    fn retry_after(&mut self, wait: Duration) {
+        self.0.retry_after(wait);
+        self.1.retry_after(wait);
     }
 
     fn finish(self, outcome: Outcome) {
@@ -98,6 +113,12 @@ impl<G: Guard> Guard for Option<G> {
     fn answered(&mut self) {
         if let Some(guard) = self {
             guard.answered();
+        }
+    }
+
+    fn retry_after(&mut self, wait: Duration) {
+        if let Some(guard) = self {
+            guard.retry_after(wait);
         }
     }
 

@@ -25,7 +25,7 @@ use ::reqwest::{Body, Request, Response, ResponseBuilderExt};
 use crate::{
     Error, Guard, Rejection, Track,
     classify::tell,
-    http::{AtBodyEnd, ClassifyBody, ClassifyEnd, Replay, TrackedBody},
+    http::{AtBodyEnd, ClassifyBody, ClassifyEnd, Replay, TrackedBody, tell_head},
 };
 
 /// The response keeps its URL, its extensions and its remote address.
@@ -42,16 +42,17 @@ where
 {
     type Response = Response;
 
-    fn track(&self, result: Result<Response, E>, guard: G) -> Result<Response, E> {
+    fn track(&self, result: Result<Response, E>, mut guard: G) -> Result<Response, E> {
         match result {
             Ok(mut response) => {
                 C::End::sanitize(response.headers_mut());
                 Ok(wrap_body(response, |head, body| {
-                    Body::wrap(TrackedBody::new(body, guard, self.0.head(head)))
+                    let verdict = tell_head(&self.0, head, &mut guard);
+                    Body::wrap(TrackedBody::new(body, guard, verdict))
                 }))
             }
             Err(error) => {
-                tell(guard, self.0.error(&error), false);
+                tell(guard, self.0.error(&error), None, false);
                 Err(error)
             }
         }

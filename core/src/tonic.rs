@@ -20,9 +20,11 @@
 //! ```
 
 mod outcome;
+mod pushback;
 mod refusal;
 mod service;
 
 pub use outcome::{GrpcEnd, GrpcStatus};
+pub use pushback::pushback;
 pub use refusal::{error_status, rejection_status};
 pub use service::{StatusFuture, StatusService};

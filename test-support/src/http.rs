@@ -26,6 +26,7 @@ use self::connection::Connection;
 /// |---|---|
 /// | `/ok` | 200, the body `ok` |
 /// | `/status/{code}` | that status, its reason as the body |
+/// | `/status/{code}/{s}` | the same with `Retry-After` of that many seconds |
 /// | `/delay/{ms}` | as `/ok`, after that time |
 /// | `/hang` | nothing, not even a head |
 /// | `/bytes/{n}` | `n` bytes, with Content-Length |

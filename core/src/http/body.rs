@@ -14,6 +14,7 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use ::http::HeaderMap;
@@ -53,6 +54,13 @@ pub trait ClassifyEnd {
     /// implemented.
     fn sanitize(headers: &mut HeaderMap) {
         let _ = headers;
+    }
+
+    /// How long the callee asked to be left alone, where `trailers` tell, for
+    /// [`Guard::retry_after`]. Nothing unless it is implemented.
+    fn retry_after(trailers: &HeaderMap) -> Option<Duration> {
+        let _ = trailers;
+        None
     }
 }
 
@@ -166,6 +174,11 @@ impl<G: Guard, D: ClassifyEnd> Call<G, D> {
             // A body that ends in order without a frame has answered by ending.
             if !self.answered && matches!(end, BodyEnd::Complete | BodyEnd::Trailers(_)) {
                 guard.answered();
+            }
+            if let BodyEnd::Trailers(trailers) = end
+                && let Some(wait) = D::retry_after(trailers)
+            {
+                guard.retry_after(wait);
             }
             match decide.end(end) {
                 Some(outcome) => guard.finish(outcome),

@@ -1,6 +1,6 @@
 //! What a gRPC status says about the server.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
 
 use ::http::{HeaderMap, StatusCode, response::Parts};
 use ::tonic::{Code, Status, metadata::MetadataMap};
@@ -8,8 +8,10 @@ use ::tonic::{Code, Status, metadata::MetadataMap};
 use crate::{
     Classify, Outcome, Rejection,
     classify::error_outcome,
-    http::{BodyEnd, ClassifyBody, ClassifyEnd, Verdict},
+    http::{BodyEnd, ClassifyBody, ClassifyEnd, Verdict, retry_after},
 };
+
+use super::pushback::{status_pushback, wait, wait_after_failure};
 
 /// What tonic's own time-out layer says, on either side of the wire.
 const TIMEOUT_MESSAGE: &[u8] = b"Timeout expired";
@@ -27,6 +29,9 @@ const TIMEOUT_MESSAGE: &[u8] = b"Timeout expired";
 /// A response that ends without a status is UNKNOWN; one that is not even HTTP 200 is mapped as
 /// [gRPC says](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md). A body that
 /// is dropped before its trailers is an abandoned call, and a body that fails is a failure.
+///
+/// A server that asks to be left alone does so by `grpc-retry-pushback-ms` or by
+/// `google.rpc.RetryInfo`; what is no gRPC response, by `Retry-After`.
 ///
 /// Codes are read from the raw bytes: no header, however hostile, makes it panic. Details that are
 /// not base64 are taken out of the response, because tonic's generated clients panic on them.
@@ -170,6 +175,14 @@ impl<E: StdError + 'static> ClassifyBody<E> for GrpcStatus {
     fn error(&self, error: &E) -> Outcome {
         self.error_outcome(error)
     }
+
+    fn retry_after(&self, head: &Parts) -> Option<Duration> {
+        if head.status == StatusCode::OK {
+            wait_after_failure(&head.headers)
+        } else {
+            retry_after(&head.headers)
+        }
+    }
 }
 
 /// Judges a result of a generated client's method, for [`AtResult`](crate::AtResult).
@@ -179,6 +192,13 @@ impl<R> Classify<R, Status> for GrpcStatus {
             Ok(_) => Outcome::Success,
             Err(status) => self.error_outcome(status),
         }
+    }
+
+    fn retry_after(&self, result: Result<&R, &Status>) -> Option<Duration> {
+        result.err().and_then(|status| {
+            // A refusal of ours is no word of the server's.
+            if Rejection::find(status).is_some() { None } else { wait(status_pushback(status)) }
+        })
     }
 }
 
@@ -197,6 +217,10 @@ impl ClassifyEnd for GrpcEnd {
             BodyEnd::Error => Some(Outcome::Failure),
             BodyEnd::Dropped => None,
         }
+    }
+
+    fn retry_after(trailers: &HeaderMap) -> Option<Duration> {
+        wait_after_failure(trailers)
     }
 
     fn sanitize(headers: &mut HeaderMap) {

@@ -5,11 +5,8 @@ use std::{sync::Arc, time::Duration};
 use ::tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::pushback::PUSHBACK;
 use crate::{BoxError, Reason, Rejection};
-
-/// The metadata with which a server says when to try again, in milliseconds; negative means never
-/// ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)).
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// `rejection` as a status: UNAVAILABLE, RESOURCE_EXHAUSTED or DEADLINE_EXCEEDED.
 ///

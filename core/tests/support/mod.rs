@@ -16,11 +16,12 @@ use tower_service::Service;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     Answered,
+    RetryAfter(Duration),
     Finished(Outcome),
     Dropped,
 }
 
-pub use Told::{Answered, Dropped};
+pub use Told::{Answered, Dropped, RetryAfter};
 pub const SUCCESS: Told = Told::Finished(Outcome::Success);
 pub const FAILURE: Told = Told::Finished(Outcome::Failure);
 pub const IGNORED: Told = Told::Finished(Outcome::Ignored);
@@ -82,6 +83,10 @@ pub struct Permit {
 impl Guard for Permit {
     fn answered(&mut self) {
         self.book.lock().unwrap().told.push(Answered);
+    }
+
+    fn retry_after(&mut self, wait: Duration) {
+        self.book.lock().unwrap().told.push(RetryAfter(wait));
     }
 
     fn finish(mut self, outcome: Outcome) {

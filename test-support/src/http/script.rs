@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -46,7 +46,7 @@ impl Script {
 
         let mut response = match name {
             "ok" => full("ok"),
-            "status" => status(number()),
+            "status" => retry_after(status(number()), number()),
             "delay" => {
                 tokio::time::sleep(Duration::from_millis(number())).await;
                 full("ok")
@@ -84,6 +84,14 @@ fn status(code: u64) -> Response<Body> {
         Some(status) => with_status(full(status.canonical_reason().unwrap_or("")), status),
         None => with_status(full("no such status"), StatusCode::BAD_REQUEST),
     }
+}
+
+/// Asks for that many seconds of rest, if for any.
+fn retry_after(mut response: Response<Body>, seconds: u64) -> Response<Body> {
+    if seconds > 0 {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 type Frames = stream::BoxStream<'static, io::Result<Frame<Bytes>>>;
