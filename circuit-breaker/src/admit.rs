@@ -1,11 +1,11 @@
 //! What the layers of this crate ask before each call.
 
-use seawall_core::{Guard, Rejection};
+use seawall_core::{Guard, Reason, Rejection};
 
 use crate::{CircuitBreaker, OwnedPermit};
 
 /// Decides which calls may be made: a [`CircuitBreaker`], the breakers of a
-/// [registry](crate::registry), a throttle.
+/// [registry](crate::registry), a [throttle](crate::throttle).
 ///
 /// One layer, service and future serve them all: [`AdmitLayer`](crate::AdmitLayer). Clones share
 /// their state.
@@ -27,8 +27,12 @@ pub trait Admit<Req> {
     /// The refusal, which the caller gets.
     fn admit(&self, request: &Req) -> Result<Self::Permit, Rejection>;
 
-    /// The refusal of a call after [`would_admit`](Self::would_admit) has said no.
-    fn refuse(&self, request: &Req) -> Rejection;
+    /// The refusal of a call after [`would_admit`](Self::would_admit) has said no: who implements
+    /// that one implements this one too.
+    fn refuse(&self, request: &Req) -> Rejection {
+        let _ = request;
+        Rejection::new(Reason::Overloaded)
+    }
 }
 
 impl<Req> Admit<Req> for CircuitBreaker {

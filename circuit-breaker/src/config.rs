@@ -17,6 +17,7 @@
 //! | [`mode`](Builder::mode) | [`Mode::Automatic`] | |
 
 mod builder;
+pub(crate) mod check;
 mod ramp;
 mod rules;
 #[cfg(feature = "serde")]
@@ -29,6 +30,8 @@ pub use builder::Builder;
 pub(crate) use ramp::Growth;
 pub use ramp::Ramp;
 pub use rules::{HalfOpen, OnDrop, TripPolicy, Window};
+#[cfg(feature = "serde")]
+pub(crate) use spec::DropSpec;
 pub use wait::OpenWait;
 
 use crate::{Mode, trip::Trip};

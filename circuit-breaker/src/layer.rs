@@ -32,7 +32,7 @@ pub type CircuitBreakerLayer<T = AtResult<AnyError>> = AdmitLayer<CircuitBreaker
 
 /// Puts every service that it wraps behind one [`Admit`](crate::Admit), whose state they share: a
 /// [`CircuitBreakerLayer`], a [`RegistryLayer`](crate::registry::RegistryLayer) or a
-/// `ThrottleLayer`.
+/// [`ThrottleLayer`](crate::throttle::ThrottleLayer).
 #[derive(Clone, Debug)]
 pub struct AdmitLayer<A, T = AtResult<AnyError>> {
     admit: A,
@@ -89,6 +89,10 @@ impl<A, T> AdmitLayer<A, T> {
     /// Has `track` say when a call ends and how.
     pub fn track<U>(self, track: U) -> AdmitLayer<A, U> {
         AdmitLayer { admit: self.admit, track }
+    }
+
+    pub(crate) fn replace<B>(self, admit: impl FnOnce(A) -> B) -> AdmitLayer<B, T> {
+        AdmitLayer { admit: admit(self.admit), track: self.track }
     }
 
     /// Who is asked before each call.

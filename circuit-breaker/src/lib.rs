@@ -13,6 +13,7 @@
 //! - [`CircuitBreakerLayer`]: a tower layer; `tonic::ChannelLayer` and
 //!   `reqwest::CircuitBreakerMiddleware` behind the features.
 //! - [`registry`]: one breaker for each server, method or tenant.
+//! - [`throttle`]: sends an overloaded callee less, as far as it refuses.
 //! - [`Config`]: the settings, checked when built; the table of defaults is in [`config`].
 //! - [`Observer`], [`Snapshot`]: what goes on inside.
 //! - [`guide`]: which policy when, and how this differs from other breakers.
@@ -40,9 +41,9 @@
 //! | `http` | layers that follow an HTTP response to the end of its body |
 //! | `tonic` | the layer for a tonic channel |
 //! | `reqwest` | the middleware for reqwest |
-//! | `serde` | `Deserialize` for [`Config`], `Serialize` for [`Snapshot`] |
-//! | `metrics` | `MetricsObserver` |
-//! | `tracing` | `TracingObserver` |
+//! | `serde` | `Deserialize` for configurations, `Serialize` for snapshots |
+//! | `metrics` | `MetricsObserver`, for breakers and throttles |
+//! | `tracing` | `TracingObserver`, for breakers and throttles |
 //! | `full` | all of these |
 //!
 //! # When not to use this
@@ -77,12 +78,11 @@ pub mod registry;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub mod reqwest;
-#[cfg(feature = "serde")]
-mod serde;
 mod service;
 mod snapshot;
 mod state;
 mod sync;
+pub mod throttle;
 #[cfg(feature = "tonic")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
 pub mod tonic;

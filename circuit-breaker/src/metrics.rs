@@ -1,6 +1,6 @@
-//! A breaker's changes and refusals as metrics.
+//! Changes and refusals of breakers and throttles as metrics.
 
-use crate::{Observer, Rejected, State, Transition};
+use crate::{Observer, Rejected, State, Transition, throttle};
 
 /// Reports to the recorder of the `metrics` crate.
 ///
@@ -9,6 +9,8 @@ use crate::{Observer, Rejected, State, Transition};
 /// | `seawall.circuit_breaker.transitions` | counter | `name`, `from`, `to`, `cause` |
 /// | `seawall.circuit_breaker.rejections` | counter | `name`, `shadow` |
 /// | `seawall.circuit_breaker.state` | gauge: 0 closed, 1 half-open, 2 open | `name` |
+/// | `seawall.throttle.rejections` | counter | `name`, `priority` |
+/// | `seawall.throttle.shedding` | gauge: 1 while calls are refused, else 0 | `name`, `priority` |
 ///
 /// # Cost
 ///
@@ -53,6 +55,26 @@ impl Observer for MetricsObserver {
             "seawall.circuit_breaker.rejections",
             "name" => name.unwrap_or_default().to_owned(),
             "shadow" => if shadow { "true" } else { "false" },
+        )
+        .increment(1);
+    }
+}
+
+impl throttle::Observer for MetricsObserver {
+    fn shedding(&self, name: Option<&str>, change: &throttle::Shedding) {
+        metrics::gauge!(
+            "seawall.throttle.shedding",
+            "name" => name.unwrap_or_default().to_owned(),
+            "priority" => change.priority.as_str(),
+        )
+        .set(if change.on { 1.0 } else { 0.0 });
+    }
+
+    fn rejected(&self, name: Option<&str>, rejected: &throttle::Rejected) {
+        metrics::counter!(
+            "seawall.throttle.rejections",
+            "name" => name.unwrap_or_default().to_owned(),
+            "priority" => rejected.priority().as_str(),
         )
         .increment(1);
     }

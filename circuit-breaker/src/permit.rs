@@ -56,7 +56,8 @@ macro_rules! permit {
                 self.0.answered();
             }
 
-            /// The callee asked to be left alone for `wait`, by `Retry-After` or gRPC pushback.
+            /// The callee asked to be left alone for `wait`, by `Retry-After` or gRPC pushback. The
+            /// layers that judge HTTP and gRPC say it by themselves.
             ///
             /// Counts if this call opens the breaker, and where
             /// [`OpenWait::from_server`](crate::OpenWait::from_server) allows it.
@@ -86,6 +87,10 @@ macro_rules! permit {
             #[inline]
             fn answered(&mut self) {
                 self.0.answered();
+            }
+
+            fn retry_after(&mut self, wait: Duration) {
+                self.0.ticket.set_told(wait);
             }
 
             #[inline]

@@ -24,11 +24,11 @@ pub struct Snapshot {
     #[cfg_attr(feature = "serde", serde(skip))]
     pub since: Instant,
     /// For how long.
-    #[cfg_attr(feature = "serde", serde(with = "crate::serde::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration"))]
     pub age: Duration,
     /// How long until the next probe may start: zero when it may, `None` when the breaker is not
     /// open or was opened by hand.
-    #[cfg_attr(feature = "serde", serde(with = "crate::serde::duration::option"))]
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration::option"))]
     pub next_probe_in: Option<Duration>,
     /// What the window holds; empty without one.
     pub counts: Counts,

@@ -1,14 +1,17 @@
-//! gRPC: a breaker around a tonic channel.
+//! gRPC: a breaker or a throttle around a tonic channel.
 //!
 //! Outcomes are judged by the status, wherever it stands ([`GrpcStatus`]), and a stream is part of
-//! the call to its end. A refusal reaches the caller of a generated client as UNAVAILABLE, with the
-//! wait in `grpc-retry-pushback-ms` and in `google.rpc.RetryInfo`, and with the
+//! the call to its end. A refusal reaches the caller of a generated client as UNAVAILABLE (that of a
+//! throttle as RESOURCE_EXHAUSTED), with the wait in `grpc-retry-pushback-ms` and in `google.rpc.RetryInfo`, and with the
 //! [`Rejection`](seawall_core::Rejection) as its `source()`.
 
 use seawall_core::http::AtBodyEnd;
 use tower_layer::Layer;
 
-use crate::{CircuitBreaker, CircuitBreakerLayer, CircuitBreakerService};
+use crate::{
+    AdmitLayer, AdmitService, CircuitBreaker,
+    throttle::{self, ByPriority, InExtensions, Throttle},
+};
 
 pub use seawall_core::tonic::{GrpcStatus, StatusService};
 
@@ -32,8 +35,8 @@ pub use seawall_core::tonic::{GrpcStatus, StatusService};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct ChannelLayer {
-    layer: CircuitBreakerLayer<AtBodyEnd<GrpcStatus>>,
+pub struct ChannelLayer<A = CircuitBreaker> {
+    layer: AdmitLayer<A, AtBodyEnd<GrpcStatus>>,
 }
 
 impl ChannelLayer {
@@ -42,19 +45,33 @@ impl ChannelLayer {
         Self::with_status(breaker, GrpcStatus::new())
     }
 
-    /// Judges statuses as `status` does.
-    pub fn with_status(breaker: CircuitBreaker, status: GrpcStatus) -> Self {
-        Self { layer: CircuitBreakerLayer::new(breaker).track(AtBodyEnd(status)) }
-    }
-
     /// The breaker.
     pub fn breaker(&self) -> &CircuitBreaker {
         self.layer.breaker()
     }
 }
 
-impl<S: Clone> Layer<S> for ChannelLayer {
-    type Service = StatusService<CircuitBreakerService<S, AtBodyEnd<GrpcStatus>>>;
+impl ChannelLayer<ByPriority<InExtensions>> {
+    /// Puts channels behind a throttle instead: a refusal is RESOURCE_EXHAUSTED.
+    ///
+    /// A call has the priority that stands [among the extensions](InExtensions) of its request, and
+    /// was accepted as [`throttle::grpc`] sees it.
+    pub fn throttle(throttle: Throttle) -> Self {
+        Self::with_status(ByPriority::new(throttle, InExtensions), throttle::grpc())
+    }
+}
+
+impl<A> ChannelLayer<A> {
+    /// Asks `admit`, and judges statuses as `status` does: for a breaker or a throttle with another
+    /// view of them, or for one breaker per method or tenant
+    /// ([`registry::ByKey`](crate::registry::ByKey)).
+    pub fn with_status(admit: A, status: GrpcStatus) -> Self {
+        Self { layer: AdmitLayer::with(admit).track(AtBodyEnd(status)) }
+    }
+}
+
+impl<S: Clone, A: Clone> Layer<S> for ChannelLayer<A> {
+    type Service = StatusService<AdmitService<A, S, AtBodyEnd<GrpcStatus>>>;
 
     fn layer(&self, channel: S) -> Self::Service {
         StatusService::new(self.layer.layer(channel))

@@ -1,11 +1,12 @@
-//! A breaker's changes and refusals as events of `tracing`.
+//! Changes and refusals of breakers and throttles as events of `tracing`.
 
 use ::tracing::{debug, info, warn};
 
-use crate::{Observer, Rejected, State, Transition};
+use crate::{Observer, Rejected, State, Transition, throttle};
 
-/// Logs changes of state (opening at `WARN`, others at `INFO`) and refusals (at `DEBUG`), all with
-/// the target `seawall::circuit_breaker`.
+/// Logs changes of state (opening at `WARN`, others at `INFO`) and refusals (at `DEBUG`), with the
+/// target `seawall::circuit_breaker`; that a throttle begins to refuse (at `WARN`) or ceases (at
+/// `INFO`), and refusals (at `DEBUG`), with the target `seawall::throttle`.
 ///
 /// # Examples
 ///
@@ -45,5 +46,28 @@ impl Observer for TracingObserver {
     fn rejected(&self, name: Option<&str>, rejected: &Rejected, shadow: bool) {
         let (state, retry_after) = (rejected.state().as_str(), rejected.retry_after());
         debug!(target: "seawall::circuit_breaker", name, state, ?retry_after, shadow, "call refused");
+    }
+}
+
+impl throttle::Observer for TracingObserver {
+    fn shedding(&self, name: Option<&str>, change: &throttle::Shedding) {
+        let (priority, generation) = (change.priority.as_str(), change.generation);
+        let (requests, accepts) = (change.requests, change.accepts);
+        if change.on {
+            warn!(
+                target: "seawall::throttle",
+                name, priority, generation, requests, accepts, "throttle refuses calls"
+            );
+        } else {
+            info!(
+                target: "seawall::throttle",
+                name, priority, generation, requests, accepts, "throttle refuses calls no more"
+            );
+        }
+    }
+
+    fn rejected(&self, name: Option<&str>, rejected: &throttle::Rejected) {
+        let (priority, probability) = (rejected.priority().as_str(), rejected.probability());
+        debug!(target: "seawall::throttle", name, priority, probability, "call refused");
     }
 }

@@ -242,7 +242,7 @@ impl Knobs {
 }
 
 /// A duration beyond the end of time is never reached.
-fn saturating_nanos(duration: Duration) -> u64 {
+pub(crate) fn saturating_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -261,3 +261,22 @@ fn no_window_or_measure_allocates() {
         assert_eq!(breaker.state(), State::Closed);
     }
 }
+
+#[test]
+fn nothing_on_the_path_of_a_throttle_allocates() {
+    use seawall_circuit_breaker::throttle::{Config, Priority, Throttle, ThrottleLayer};
+    let throttle = Throttle::builder(Config::default()).named("orders").seed(1).build();
+    let mut service = ThrottleLayer::new(throttle.clone()).layer(Bare);
+    let calls = || {
+        for n in 0..1_000 {
+            if let Ok(permit) = throttle.admit(Priority::Critical) {
+                if n % 3 == 0 { permit.refused() } else { permit.accepted() }
+            }
+            let ready = service.ready().now_or_never().unwrap().unwrap();
+            drop(ready.call(n % 5 == 0).now_or_never().unwrap());
+        }
+    };
+    assert_eq!(allocations(calls), 0);
+    let seen = *throttle.snapshot().class(Priority::Critical);
+    assert!(seen.shedding && seen.accepts > 300, "{seen:?}");
+}

@@ -144,3 +144,26 @@ fn a_call_that_ends_while_its_step_turns_is_not_overdue() {
         assert_eq!(breaker.snapshot().overdue_in_flight, 0);
     });
 }
+
+#[test]
+fn a_throttled_call_that_ends_while_the_window_changes_counts_in_none_but_its_own() {
+    use seawall_circuit_breaker::throttle;
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let config = throttle::Config::builder();
+        let (clock, _) = Clock::manual();
+        let throttle = throttle::Throttle::builder(config.clone().build().unwrap())
+            .clock(clock)
+            .seed(1)
+            .build();
+        let late = throttle.admit(throttle::Priority::Critical).unwrap();
+        let thread = thread::spawn(move || late.refused());
+        throttle.reconfigure(config.window(Duration::from_secs(16)).build().unwrap());
+        thread.join().unwrap();
+        let seen = *throttle.snapshot().class(throttle::Priority::Critical);
+        assert_eq!((seen.requests, seen.accepts), (0, 0));
+        throttle.admit(throttle::Priority::Critical).unwrap().accepted();
+        assert_eq!(throttle.snapshot().class(throttle::Priority::Critical).accepts, 1);
+    });
+}

@@ -23,7 +23,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::CircuitOpen => "circuit breaker is open",
             Self::LimitReached => "rate limit is reached",
-            Self::Overloaded => "too many calls in flight",
+            Self::Overloaded => "overloaded",
             Self::NoEndpoint => "no endpoint to call",
             Self::DeadlineExceeded => "deadline is exceeded",
         })

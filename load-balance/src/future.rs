@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use tower_service::Service;
 
 use crate::{
-    Balancer, HashKey, JudgeUnsent, Picked, Resend, Tried, Unsent,
+    Balancer, JudgeUnsent, Picked, Resend, Tried, Unsent,
     elsewhere::{Elsewhere, Left},
     shared::{Nothing, Shared},
     wait::Waiter,
@@ -63,7 +63,6 @@ struct Call<S, E, T, R, K, Q> {
     /// The request, while it waits to be sent.
     sent: Option<Q>,
     tried: Option<Tried>,
-    key: Option<HashKey>,
     left: Left,
     picks: u8,
     unready: u8,
@@ -82,7 +81,6 @@ where
         sent: R::Sent,
         kept: R::Kept,
         tried: Option<Tried>,
-        key: Option<HashKey>,
         left: Left,
         picked: Result<(Picked, S), Nothing>,
     ) -> Self {
@@ -97,7 +95,6 @@ where
             kept,
             sent: Some(sent),
             tried,
-            key,
             left,
             picks: 1,
             unready: 0,
@@ -115,8 +112,7 @@ where
         let mut rng = self.shared.rng();
         loop {
             let members = self.shared.load();
-            let elsewhere =
-                Elsewhere { left: &mut self.left, tried: self.tried.as_ref(), key: self.key };
+            let elsewhere = Elsewhere { left: &mut self.left, tried: self.tried.as_ref() };
             match self.shared.pick(&members, &mut rng, elsewhere) {
                 Err(Nothing::Stale) => {}
                 picked => return picked,

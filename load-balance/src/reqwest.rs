@@ -29,8 +29,8 @@ use seawall_core::{
 use tower_service::Service;
 
 use crate::{
-    Attempt, Balancer, BalancerBuilder, ConfigBuilder, EndpointSet, HashKey, JudgeUnsent,
-    MakeEndpoint, Picked, Resend, Tried, Unsent, resend::rejected,
+    Attempt, Balancer, BalancerBuilder, ConfigBuilder, EndpointSet, JudgeUnsent, MakeEndpoint,
+    Picked, Resend, Tried, Unsent, resend::rejected,
 };
 
 pub use seawall_core::reqwest::rejection;
@@ -39,7 +39,7 @@ pub use seawall_core::reqwest::rejection;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A balancer of HTTP requests.
-pub type HttpBalancer<S = Client, R = ReplayHttp> = Balancer<S, AtBodyEnd<HttpStatus>, R>;
+pub type HttpBalancer<S = Client> = Balancer<S, AtBodyEnd<HttpStatus>, ReplayHttp>;
 
 /// A balancer with a client per endpoint, for requests to the host name that `make` was made for.
 ///
@@ -287,10 +287,6 @@ impl Resend<Attempt<Request>> for ReplayHttp {
     fn tried(&self, attempt: &Attempt<Request>) -> Option<Tried> {
         Some(attempt.tried.clone())
     }
-
-    fn key(&self, attempt: &Attempt<Request>) -> Option<HashKey> {
-        attempt.key
-    }
 }
 
 impl<E: std::error::Error + 'static> JudgeUnsent<E> for ReplayHttp {
@@ -322,8 +318,7 @@ pub fn unsent(error: &(dyn std::error::Error + 'static)) -> Unsent {
 /// Sends the requests of a `ClientWithMiddleware` through a balancer. Add it last: the balancer has
 /// clients of its own, and what comes after this middleware is not reached.
 ///
-/// A [`Tried`] in the extensions, as a retry middleware before this one may put there, is used, and
-/// so is a [`HashKey`].
+/// A [`Tried`] in the extensions, as a retry middleware before this one may put there, is used.
 /// [`rejection`] finds the balancer's refusal in an error.
 ///
 /// # Cost
@@ -349,32 +344,25 @@ pub fn unsent(error: &(dyn std::error::Error + 'static)) -> Unsent {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct BalanceMiddleware<S: Clone + Send + Sync + 'static, R = ReplayHttp> {
-    balancer: HttpBalancer<S, R>,
+pub struct BalanceMiddleware<S: Clone + Send + Sync + 'static> {
+    balancer: HttpBalancer<S>,
 }
 
-impl<S: Clone + Send + Sync + 'static, R> BalanceMiddleware<S, R> {
+impl<S: Clone + Send + Sync + 'static> BalanceMiddleware<S> {
     /// Sends through `balancer`.
-    pub fn new(balancer: HttpBalancer<S, R>) -> Self {
+    pub fn new(balancer: HttpBalancer<S>) -> Self {
         Self { balancer }
     }
 
     /// The balancer.
-    pub fn balancer(&self) -> &HttpBalancer<S, R> {
+    pub fn balancer(&self) -> &HttpBalancer<S> {
         &self.balancer
     }
 }
 
 #[async_trait]
-impl<S, R> Middleware for BalanceMiddleware<S, R>
+impl<S> Middleware for BalanceMiddleware<S>
 where
-    R: Resend<Attempt<Request>, Sent = Request>
-        + JudgeUnsent<::reqwest::Error>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    R::Kept: Send,
     S: Service<Request, Response = Response, Error = ::reqwest::Error>
         + Clone
         + Send
@@ -391,8 +379,7 @@ where
         _: Next<'_>,
     ) -> reqwest_middleware::Result<Response> {
         let tried = extensions.get().cloned().unwrap_or_default();
-        let key = extensions.get().copied();
-        let call = self.balancer.clone().call(Attempt { request, tried, key });
+        let call = self.balancer.clone().call(Attempt { request, tried });
         call.await.map_err(|error| match error {
             Error::Rejected(rejection) => middleware_error(rejection.into()),
             Error::Inner(error) => error.into(),

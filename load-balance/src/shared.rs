@@ -11,13 +11,13 @@ use fastrand::Rng;
 use seawall_core::{Clock, Reason, Rejection, Retry};
 
 use crate::{
-    Config, EndpointSet, PickContext, Picked, Policy,
+    Config, EndpointSet, Picked, Policy, Tried,
     elsewhere::{Elsewhere, Left},
     health::Health,
     link::{Make, NoService},
     members::{Entry, Members, Retired},
     node::Node,
-    pick::{hashed, power_of_two, random, round_robin},
+    pick::{power_of_two, random, round_robin},
     set::{Batch, Watcher},
     sync::{
         AtomicU64, Mutex,
@@ -134,7 +134,6 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 slow_start,
                 panic_percent,
                 policy.peak_ewma().cloned(),
-                policy.counts_in_flight(),
             )),
             waiting: Arc::default(),
             set: set.clone(),
@@ -199,8 +198,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         mut elsewhere: Elsewhere<'_>,
     ) -> Result<(Picked, S), Nothing> {
         loop {
-            let chosen = self.choose(members, rng, &mut elsewhere)?;
-            let entry = chosen.entry;
+            let entry = self.choose(members, rng, &mut elsewhere)?;
             let node = &entry.node;
             match entry.link.service(&*self.make, || node.endpoint(), self.clock()) {
                 Ok(service) => {
@@ -208,14 +206,10 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                     if let Some(tried) = elsewhere.tried {
                         tried.add(node.id());
                     }
-                    return Ok((chosen.picked(), service));
+                    return Ok((Picked::new(node.clone()), service));
                 }
-                Err(NoService::Retired) => {
-                    chosen.give_up();
-                    return Err(Nothing::Stale);
-                }
+                Err(NoService::Retired) => return Err(Nothing::Stale),
                 Err(NoService::Failed) => {
-                    chosen.give_up();
                     node.failed_to_make();
                     if elsewhere.left.is_full() {
                         return Err(Nothing::Unfit);
@@ -232,15 +226,14 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         &self,
         members: &Members<S>,
         rng: &mut Rng,
-        context: PickContext<'_>,
+        tried: Option<&Tried>,
     ) -> Result<Picked, Nothing> {
-        let PickContext { key, tried } = context;
-        let mut elsewhere = Elsewhere { left: &mut Left::default(), tried, key };
-        let chosen = self.choose(members, rng, &mut elsewhere)?;
+        let mut elsewhere = Elsewhere { left: &mut Left::default(), tried };
+        let node = &self.choose(members, rng, &mut elsewhere)?.node;
         if let Some(tried) = tried {
-            tried.add(chosen.entry.node.id());
+            tried.add(node.id());
         }
-        Ok(chosen.picked())
+        Ok(Picked::new(node.clone()))
     }
 
     #[inline]
@@ -249,7 +242,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         members: &'a Members<S>,
         rng: &mut Rng,
         elsewhere: &mut Elsewhere<'_>,
-    ) -> Result<Chosen<'a, S>, Nothing> {
+    ) -> Result<&'a Entry<S>, Nothing> {
         if members.entries.is_empty() {
             return Err(Nothing::Empty);
         }
@@ -259,12 +252,9 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 Policy::PowerOfTwo | Policy::PeakEwma(_) => power_of_two(&mut view),
                 Policy::RoundRobin => round_robin(&mut view),
                 Policy::Random => random(&mut view),
-                Policy::ConsistentHash(rule) => {
-                    hashed(&mut view, &members.placement, rule, elsewhere.key)
-                }
             };
             if let Some(at) = picked {
-                return Ok(Chosen { entry: &members.entries[at], begun: view.begun() });
+                return Ok(&members.entries[at]);
             }
             view.relax().ok_or(Nothing::Unfit)?;
         }
@@ -286,29 +276,6 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         let found = members.entries.iter().find(|entry| std::ptr::eq(&*entry.node, node));
         if let Some(entry) = found {
             entry.link.discard();
-        }
-    }
-}
-
-/// An endpoint that a call goes to.
-struct Chosen<'a, S> {
-    entry: &'a Entry<S>,
-    /// The call is counted there already.
-    begun: bool,
-}
-
-impl<S> Chosen<'_, S> {
-    #[inline]
-    fn picked(self) -> Picked {
-        if !self.begun {
-            self.entry.node.begin();
-        }
-        Picked::begun(self.entry.node.clone())
-    }
-
-    fn give_up(self) {
-        if self.begun {
-            self.entry.node.end_unsent();
         }
     }
 }

@@ -48,9 +48,7 @@
 #![forbid(unsafe_code)]
 
 pub mod algorithm;
-mod config;
 mod decision;
-mod events;
 mod future;
 mod keyed;
 mod layer;
@@ -59,9 +57,7 @@ mod quota;
 mod reservation;
 mod service;
 mod sync;
-mod totals;
 mod wait;
-mod watch;
 
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
@@ -75,9 +71,7 @@ pub mod reqwest;
 pub mod tonic;
 
 pub use algorithm::TokenBucket;
-pub use config::Config;
 pub use decision::{Allowed, Rejected};
-pub use events::Observer;
 pub use future::ResponseFuture;
 pub use keyed::{Full, KeyedLimiter};
 pub use layer::RateLimitLayer;
@@ -86,7 +80,6 @@ pub use quota::Quota;
 pub use reservation::Reservation;
 pub use seawall_core::{Clock, ConfigError, Error, Rejection};
 pub use service::RateLimitService;
-pub use totals::Totals;
 pub use wait::UntilReady;
 
 #[doc = include_str!("../README.md")]

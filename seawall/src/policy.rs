@@ -1,6 +1,7 @@
 //! What a client does so that its calls survive.
 
 mod circuit_breaker;
+mod duration;
 mod load_balance;
 mod rate_limit;
 mod retry;
@@ -49,7 +50,7 @@ pub use retry::{Backoff, Retries, RetryOn};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    #[serde(with = "seawall_core::duration::option", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: Retries,
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seawall_core::ConfigError;
 
-use super::builder::above_zero;
+use super::check::above_zero;
 use crate::Ratio;
 
 /// Lets calls back in step by step after the breaker has closed, so that a callee that has just come

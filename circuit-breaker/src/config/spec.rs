@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use seawall_core::ConfigError;
+use seawall_core::{ConfigError, duration};
 use serde::Deserialize;
 
 use super::{Config, HalfOpen, OnDrop, OpenWait, Ramp, Window};
-use crate::{Mode, Ratio, serde::duration};
+use crate::{Mode, Ratio};
 
 /// The settings as a file has them: those of the builder by their names, durations as `250ms`.
 #[derive(Deserialize)]
@@ -105,7 +105,7 @@ enum RampSpec {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum DropSpec {
+pub(crate) enum DropSpec {
     Ignore,
     Failure,
     #[serde(with = "duration")]
@@ -154,13 +154,19 @@ impl TryFrom<Spec> for Config {
             builder = builder.ramp(ramp.into_ramp()?);
         }
         if let Some(policy) = spec.on_drop {
-            builder = builder.on_drop(match policy {
-                DropSpec::Ignore => OnDrop::Ignore,
-                DropSpec::Failure => OnDrop::Failure,
-                DropSpec::FailureAfter(age) => OnDrop::FailureAfter(age),
-            });
+            builder = builder.on_drop(policy.into());
         }
         builder.build()
+    }
+}
+
+impl From<DropSpec> for OnDrop {
+    fn from(spec: DropSpec) -> Self {
+        match spec {
+            DropSpec::Ignore => Self::Ignore,
+            DropSpec::Failure => Self::Failure,
+            DropSpec::FailureAfter(age) => Self::FailureAfter(age),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use seawall_core::ConfigError;
 
-use super::builder::above_zero;
+use super::check::above_zero;
 
 /// How long an open breaker refuses calls before the first probe.
 ///
@@ -56,10 +56,12 @@ impl OpenWait {
         self
     }
 
-    /// Where the call that opened the breaker was told how long to wait, by `Retry-After` or gRPC
-    /// pushback, waits that long, but at least `min` and at most `max`.
+    /// Where the call that opened the breaker was told how long to wait, by `Retry-After`,
+    /// `grpc-retry-pushback-ms` or `google.rpc.RetryInfo`, waits that long, but at least `min` and at
+    /// most `max`.
     ///
-    /// The permit hears of it through [`Permit::retry_after`](crate::Permit::retry_after).
+    /// The layers that judge HTTP and gRPC hear of it by themselves; a permit of your own is told with
+    /// [`Permit::retry_after`](crate::Permit::retry_after).
     #[must_use]
     pub const fn from_server(mut self, min: Duration, max: Duration) -> Self {
         self.server = Some((min, max));

@@ -54,8 +54,7 @@ impl Machine {
         if self.word().generation() != ticket.generation() {
             return Success::Counted;
         }
-        let sample = Sample { failed: false, slow: false };
-        match self.count.record(ticket.tag(), sample) {
+        match self.count.record(ticket.tag(), Sample::GOOD) {
             Some(counts) if counts.failures + counts.slow > 0 => Success::Weigh(counts),
             _ => Success::Counted,
         }

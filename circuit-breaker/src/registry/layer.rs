@@ -50,10 +50,6 @@ where
     fn admit(&self, request: &Req) -> Result<OwnedPermit, Rejection> {
         self.registry.get(&(self.key)(request)).admit_or_reject()
     }
-
-    fn refuse(&self, request: &Req) -> Rejection {
-        self.registry.get(&(self.key)(request)).refuse()
-    }
 }
 
 impl<K, F> Clone for ByKey<K, F> {

@@ -79,6 +79,23 @@ impl TimeWindow {
         bucket_nanos: u64,
         always_sum: bool,
     ) -> Option<Counts> {
+        let newest = self.add(tag, sample, now, bucket_nanos)?;
+        if !sample.failed && !sample.slow && !always_sum && self.is_clean(newest) {
+            // Nothing in the window went wrong, so there is nothing to sum.
+            return Some(Counts { calls: 1, failures: 0, slow: 0 });
+        }
+        Some(self.sum(tag, newest, newest))
+    }
+
+    /// Adds a call that ended `now`; gives its bucket, or `None` for an older generation.
+    #[inline]
+    pub(crate) fn add(
+        &self,
+        tag: Tag,
+        sample: Sample,
+        now: Instant,
+        bucket_nanos: u64,
+    ) -> Option<u64> {
         let bucket = now.as_nanos() / bucket_nanos;
         let mut head = self.head();
         if bucket > head.bucket() {
@@ -101,11 +118,20 @@ impl TimeWindow {
                 self.slow[place].add(mark);
             }
             self.last_bad.fetch_max(newest + 1, Relaxed);
-        } else if !always_sum && self.last_bad.load(Relaxed) + BUCKETS <= newest {
-            // Nothing in the window went wrong, so there is nothing to sum.
-            return Some(Counts { calls: 1, failures: 0, slow: 0 });
         }
-        Some(self.sum(tag, newest, newest))
+        Some(newest)
+    }
+
+    /// Whether something in the window went wrong.
+    #[inline]
+    pub(crate) fn has_bad(&self, now: Instant, bucket_nanos: u64) -> bool {
+        !self.is_clean(now.as_nanos() / bucket_nanos)
+    }
+
+    /// Whether nothing went wrong in the window that ends with the bucket `newest`.
+    #[inline]
+    fn is_clean(&self, newest: u64) -> bool {
+        self.last_bad.load(Relaxed) + BUCKETS <= newest
     }
 
     /// What the window holds at `now`.
