@@ -3,23 +3,20 @@
 #![cfg(feature = "consul")]
 #![allow(clippy::unwrap_used)] // A helper of tests is no test to the lint.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    time::Duration,
-};
+mod real;
 
-use futures::StreamExt as _;
-use seawall_core::{Change, Health};
+use std::time::Duration;
+
+use real::{SOON, ask, next, until};
+use seawall_core::Health;
 use seawall_discovery::{
     Consul, EmptyAnswers, Lease, LeaseState, RegisterError, Registrar, Registration, Resolver,
-    Watch, WatchState,
+    WatchState,
 };
 use seawall_test_support::{ConsulServer, Data, FaultProxy, Faults};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 const TTL: Duration = Duration::from_secs(3);
-const SOON: Duration = Duration::from_secs(5);
 
 fn client(server: &ConsulServer) -> Consul {
     let ms = Duration::from_millis;
@@ -35,36 +32,6 @@ fn registration(port: u16) -> Registration {
 
 async fn register(consul: &Consul, port: u16) -> Lease {
     consul.register(registration(port)).await.unwrap()
-}
-
-async fn next(watch: &mut Watch) -> Vec<String> {
-    let name = |change: Change| match change {
-        Change::Insert(e) => format!("+{}", e.address().port()),
-        Change::Update(e) => format!("~{}", e.address().port()),
-        Change::Remove(id) => format!("-{id}"),
-    };
-    let batch = timeout(SOON, watch.next()).await.expect("a change in time").unwrap();
-    batch.into_iter().map(name).collect()
-}
-
-/// Waits until what `look` sees is so.
-async fn until(what: &str, mut look: impl FnMut() -> bool) {
-    for _ in 0..500 {
-        if look() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never {what}");
-}
-
-/// Asks the agent behind the back of the client.
-fn ask(server: &ConsulServer, path: &str) -> String {
-    let mut stream = TcpStream::connect(server.address()).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! An HTTP server that answers as a test says, and remembers what it was asked and when.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
