@@ -6,7 +6,8 @@ use fastrand::Rng;
 use seawall_core::{AnyError, AtResult, ConfigError, EndpointId};
 
 use crate::{
-    BalancerSnapshot, Config, ConfigBuilder, EndpointSet, MakeEndpoint, Once, Picked, Tried,
+    BalancerSnapshot, Config, ConfigBuilder, EndpointSet, Keyed, MakeEndpoint, Once, PickContext,
+    Picked, Tried,
     elsewhere::{Elsewhere, Left},
     shared::{Cached, Nothing, Shared},
 };
@@ -139,31 +140,42 @@ impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
     #[inline]
     pub fn pick(&mut self) -> Option<Picked> {
         self.shared.refresh(&mut self.cached);
-        self.shared.pick_alone(&self.cached, &mut self.rng, None).ok()
+        self.shared.pick_alone(&self.cached, &mut self.rng, PickContext::new()).ok()
+    }
+
+    /// Picks as [`pick`](Self::pick) does, with what is known of the call.
+    #[inline]
+    pub fn pick_for(&mut self, context: PickContext<'_>) -> Option<Picked> {
+        self.shared.refresh(&mut self.cached);
+        self.shared.pick_alone(&self.cached, &mut self.rng, context).ok()
     }
 
     /// Picks as [`pick`](Self::pick) does, if possible none of those in `tried`, and adds it there.
     pub fn pick_other_than(&mut self, tried: &Tried) -> Option<Picked> {
-        self.shared.refresh(&mut self.cached);
-        self.shared.pick_alone(&self.cached, &mut self.rng, Some(tried)).ok()
+        self.pick_for(PickContext::new().with_tried(tried))
     }
 
     /// Picks as [`pick_other_than`](Self::pick_other_than) does and gives the endpoint's service
     /// too, which is made if this is its first pick, and may yet have to become ready. `None` also
     /// when no service can be made.
     pub fn pick_service(&mut self, tried: Option<&Tried>) -> Option<(Picked, S)> {
-        self.pick_with(&mut Left::default(), tried).ok()
+        self.pick_service_for(PickContext { tried, ..PickContext::new() })
+    }
+
+    /// Picks as [`pick_service`](Self::pick_service) does, with what is known of the call.
+    pub fn pick_service_for(&mut self, context: PickContext<'_>) -> Option<(Picked, S)> {
+        self.pick_with(&mut Left::default(), context).ok()
     }
 
     #[inline]
     pub(crate) fn pick_with(
         &mut self,
         left: &mut Left,
-        tried: Option<&Tried>,
+        PickContext { key, tried }: PickContext<'_>,
     ) -> Result<(Picked, S), Nothing> {
         self.shared.refresh(&mut self.cached);
         loop {
-            let elsewhere = Elsewhere { left: &mut *left, tried };
+            let elsewhere = Elsewhere { left: &mut *left, tried, key };
             match self.shared.pick(&self.cached, &mut self.rng, elsewhere) {
                 // The set changed between the look and the pick.
                 Err(Nothing::Stale) => self.cached = self.shared.load(),
@@ -196,6 +208,12 @@ impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
             all.filter_map(|entry| Some((entry.node.id().clone(), entry.link.made()?))).collect();
         made.sort_by(|(a, _), (b, _)| a.cmp(b));
         made
+    }
+
+    /// Whether the policy's table shows the set as it is now. One that is made in the background,
+    /// as a large [`Maglev`](crate::Maglev)'s is, follows a change after a while; picks never wait.
+    pub fn is_settled(&self) -> bool {
+        self.shared.load().placement.is_settled()
     }
 
     /// Brings an endpoint back before its ejection ends; `false` when it is not ejected.
@@ -273,6 +291,14 @@ where
         BalancerBuilder { set, make, config, admits, track, resend }
     }
 
+    /// Finds the keys of requests with `source`: a `KeyFrom` (feature `http`), or a function. Comes
+    /// after [`resend`](Self::resend), if that is set.
+    pub fn hash_key<K>(self, source: K) -> BalancerBuilder<M, T, Keyed<R, K>> {
+        let Self { set, make, config, admits, track, resend } = self;
+        let resend = Keyed::new(resend, source);
+        BalancerBuilder { set, make, config, admits, track, resend }
+    }
+
     /// The balancer.
     ///
     /// # Errors
@@ -281,7 +307,9 @@ where
     pub fn build(self) -> Result<Balancer<M::Service, T, R>, ConfigError> {
         let Self { set, make, config, admits, track, resend } = self;
         let make = Box::new(move |endpoint: &_| make.make(endpoint).map_err(Into::into));
-        let shared = Shared::new(set, config.build()?, make, admits);
+        let config = config.build()?;
+        config.policy.check_size(set.len()).map_err(|error| error.within("policy"))?;
+        let shared = Shared::new(set, config, make, admits);
         Ok(Balancer::over(shared, track, resend))
     }
 }

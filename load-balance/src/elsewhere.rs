@@ -1,6 +1,6 @@
-//! Where one call has been, so that it goes elsewhere.
+//! Where one call belongs, and where it has been, so that it goes elsewhere.
 
-use crate::{Tried, node::Node};
+use crate::{HashKey, Tried, node::Node};
 
 /// The bound of `max_picks`, and room for the endpoints that one call has left.
 pub(crate) const MOST_PICKS: u8 = 8;
@@ -40,9 +40,10 @@ fn address(node: &Node) -> usize {
     std::ptr::from_ref(node).addr()
 }
 
-/// What a pick stays away from.
+/// What a pick goes for, and what it stays away from.
 #[derive(Debug)]
 pub(crate) struct Elsewhere<'a> {
     pub(crate) left: &'a mut Left,
     pub(crate) tried: Option<&'a Tried>,
+    pub(crate) key: Option<HashKey>,
 }

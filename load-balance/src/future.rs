@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use tower_service::Service;
 
 use crate::{
-    Balancer, JudgeUnsent, Picked, Resend, Tried, Unsent,
+    Balancer, HashKey, JudgeUnsent, Picked, Resend, Tried, Unsent,
     elsewhere::{Elsewhere, Left},
     shared::{Nothing, Shared},
     wait::Waiter,
@@ -63,6 +63,7 @@ struct Call<S, E, T, R, K, Q> {
     /// The request, while it waits to be sent.
     sent: Option<Q>,
     tried: Option<Tried>,
+    key: Option<HashKey>,
     left: Left,
     picks: u8,
     unready: u8,
@@ -81,6 +82,7 @@ where
         sent: R::Sent,
         kept: R::Kept,
         tried: Option<Tried>,
+        key: Option<HashKey>,
         left: Left,
         picked: Result<(Picked, S), Nothing>,
     ) -> Self {
@@ -95,6 +97,7 @@ where
             kept,
             sent: Some(sent),
             tried,
+            key,
             left,
             picks: 1,
             unready: 0,
@@ -112,7 +115,8 @@ where
         let mut rng = self.shared.rng();
         loop {
             let members = self.shared.load();
-            let elsewhere = Elsewhere { left: &mut self.left, tried: self.tried.as_ref() };
+            let elsewhere =
+                Elsewhere { left: &mut self.left, tried: self.tried.as_ref(), key: self.key };
             match self.shared.pick(&members, &mut rng, elsewhere) {
                 Err(Nothing::Stale) => {}
                 picked => return picked,

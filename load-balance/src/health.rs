@@ -49,7 +49,14 @@ pub(crate) struct Health {
     /// Those of them that their registry calls critical.
     critical: AtomicUsize,
     ejected: AtomicUsize,
+    /// Calls to all endpoints, where the policy bounds each one's part of them.
+    in_flight: Option<InFlight>,
 }
+
+/// Written by all calls, so on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct InFlight(AtomicU64);
 
 /// The standing of one endpoint, as far as each call looks at it.
 #[derive(Debug, Default)]
@@ -100,6 +107,7 @@ impl Health {
         slow_start: Option<SlowStart>,
         panic_percent: u8,
         ewma: Option<PeakEwma>,
+        counts_in_flight: bool,
     ) -> Self {
         Self {
             clock,
@@ -111,6 +119,7 @@ impl Health {
             endpoints: AtomicUsize::new(0),
             critical: AtomicUsize::new(0),
             ejected: AtomicUsize::new(0),
+            in_flight: counts_in_flight.then(InFlight::default),
         }
     }
 
@@ -122,6 +131,34 @@ impl Health {
     /// How many endpoints are ejected now.
     pub(crate) fn ejected(&self) -> usize {
         self.ejected.load(Relaxed)
+    }
+
+    /// A call has begun at one of the endpoints.
+    #[inline]
+    pub(crate) fn begun(&self) {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A call has ended that had begun.
+    #[inline]
+    pub(crate) fn ended(&self) {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.0.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// The calls in flight to all endpoints, where they are counted.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.as_ref().map_or(0, |in_flight| in_flight.0.load(Relaxed))
+    }
+
+    /// How many endpoints are well, and how many there are; at least one each.
+    pub(crate) fn well(&self) -> (u64, u64) {
+        let endpoints = self.endpoints.load(Relaxed);
+        let unwell = self.ejected() + self.critical.load(Relaxed);
+        (endpoints.saturating_sub(unwell).max(1) as u64, endpoints.max(1) as u64)
     }
 
     /// Whether so few endpoints are well that ejection is ignored.

@@ -4,10 +4,10 @@ use ::http::Request;
 use ::http_body::Body;
 use seawall_core::http::{ReplayBody, ReplayRequest};
 
-use crate::{JudgeUnsent, Resend, Tried, Unsent, resend::rejected};
+use crate::{HashKey, JudgeUnsent, Resend, Tried, Unsent, resend::rejected};
 
 /// Keeps what was sent of an HTTP request, up to 64 KiB of its body, so that another endpoint can
-/// have it; takes a [`Tried`] from its extensions.
+/// have it; takes a [`Tried`] and a [`HashKey`] from its extensions.
 ///
 /// A request goes elsewhere after a refusal by a layer of ours. Which other errors prove that
 /// nothing was sent depends on the client below: there are adapters for `tonic` and `reqwest`.
@@ -34,6 +34,10 @@ impl<B: Body + Unpin> Resend<Request<B>> for Replay {
 
     fn tried(&self, request: &Request<B>) -> Option<Tried> {
         request.extensions().get().cloned()
+    }
+
+    fn key(&self, request: &Request<B>) -> Option<HashKey> {
+        request.extensions().get().copied()
     }
 }
 

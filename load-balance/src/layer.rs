@@ -3,7 +3,7 @@
 use seawall_core::{AnyError, AtResult};
 use tower_layer::Layer;
 
-use crate::{Balancer, Config, EndpointSet, MakeEndpoint, Once, shared::Shared};
+use crate::{Balancer, Config, EndpointSet, Keyed, MakeEndpoint, Once, shared::Shared};
 
 /// Makes a [`Balancer`] of a factory of services.
 ///
@@ -63,6 +63,14 @@ impl<T, R> BalanceLayer<T, R> {
     /// Keeps requests with `resend`; [`Once`] unless set.
     #[must_use]
     pub fn resend<U>(self, resend: U) -> BalanceLayer<T, U> {
+        BalanceLayer { set: self.set, config: self.config, track: self.track, resend }
+    }
+
+    /// Finds the keys of requests with `source`: a `KeyFrom` (feature `http`), or a function. Comes
+    /// after [`resend`](Self::resend), if that is set.
+    #[must_use]
+    pub fn hash_key<K>(self, source: K) -> BalanceLayer<T, Keyed<R, K>> {
+        let resend = Keyed::new(self.resend, source);
         BalanceLayer { set: self.set, config: self.config, track: self.track, resend }
     }
 }

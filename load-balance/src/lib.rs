@@ -37,7 +37,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `http` | in-flight counts until the body ends, and requests that can be sent again |
+//! | `http` | in-flight counts until the body ends, requests that can be sent again, keys from requests |
 //! | `tonic` | one lazy channel per endpoint, for generated clients |
 //! | `reqwest` | one client per endpoint, or rewritten URLs, as a service and a middleware |
 //! | `full` | all of these |
@@ -52,10 +52,13 @@
 
 mod balancer;
 mod config;
+mod context;
 mod eject;
 mod elsewhere;
 mod future;
+mod hash;
 mod health;
+mod key;
 mod latency;
 mod layer;
 mod link;
@@ -87,8 +90,14 @@ pub mod tonic;
 
 pub use balancer::{Balancer, BalancerBuilder, Picker};
 pub use config::{Config, ConfigBuilder};
+pub use context::PickContext;
 pub use eject::Ejection;
 pub use future::ResponseFuture;
+pub use hash::{AbsentKey, ConsistentHash, Maglev, Ring};
+pub use key::{HashKey, KeySource, Keyed};
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use key::{KeyFrom, KeyedRequest};
 pub use layer::BalanceLayer;
 pub use link::MakeEndpoint;
 pub use picked::Picked;

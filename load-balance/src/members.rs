@@ -2,9 +2,19 @@
 
 use std::{any::Any, sync::Arc};
 
-use seawall_core::{Endpoint, Health as Registered};
+use seawall_core::{Endpoint, EndpointId, Health as Registered};
 
-use crate::{Policy, health::Health, link::Link, node::Node, pick::Table, set::Batch};
+use crate::{
+    Policy,
+    health::Health,
+    link::Link,
+    node::Node,
+    pick::{
+        Table,
+        place::{Placed, Placement},
+    },
+    set::Batch,
+};
 
 /// The endpoints of a balancer at one moment. Each list is ordered by id.
 pub(crate) struct Members<S> {
@@ -13,6 +23,9 @@ pub(crate) struct Members<S> {
     /// Those of weight 0 and those in maintenance: no new calls.
     pub(crate) drained: Vec<Entry<S>>,
     pub(crate) table: Table,
+    pub(crate) placement: Placement,
+    /// The sum of the weights.
+    pub(crate) weights: u64,
 }
 
 pub(crate) struct Entry<S> {
@@ -29,13 +42,28 @@ impl<S> Clone for Entry<S> {
     }
 }
 
+impl<S> Placed for Entry<S> {
+    fn id(&self) -> &EndpointId {
+        self.node.id()
+    }
+
+    fn weight(&self) -> u16 {
+        self.weight
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
+    }
+}
+
 /// What left with a change, to be dropped outside of any lock.
 pub(crate) type Retired = Vec<Arc<dyn Any + Send + Sync>>;
 
 impl<S: Clone + Send + Sync + 'static> Members<S> {
     pub(crate) fn empty(policy: &Policy) -> Self {
         let table = Table::new(policy, std::iter::empty());
-        Self { entries: Vec::new(), drained: Vec::new(), table }
+        let placement = Placement::new(policy);
+        Self { entries: Vec::new(), drained: Vec::new(), table, placement, weights: 0 }
     }
 
     /// The snapshot after `batch`.
@@ -86,7 +114,9 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
         let drained = merged(&self.drained, batch, drained_touched);
         health.set_endpoints(entries.len(), entries.iter().filter(|e| e.critical).count());
         let table = Table::new(policy, entries.iter().map(|entry| entry.weight));
-        (Self { entries, drained, table }, retired)
+        let placement = self.placement.after(&self.entries, &entries);
+        let weights = entries.iter().map(|entry| u64::from(entry.weight)).sum();
+        (Self { entries, drained, table, placement, weights }, retired)
     }
 }
 
@@ -132,7 +162,7 @@ fn is_drained(endpoint: &Endpoint) -> bool {
     endpoint.weight() == 0 || endpoint.health() == Registered::Maintenance
 }
 
-fn find<S>(entries: &[Entry<S>], id: &seawall_core::EndpointId) -> Option<usize> {
+fn find<S>(entries: &[Entry<S>], id: &EndpointId) -> Option<usize> {
     entries.binary_search_by(|entry| entry.node.id().cmp(id)).ok()
 }
 

@@ -112,6 +112,7 @@ impl Node {
     pub(crate) fn begin(&self) {
         // Relaxed: whoever must see this sees it through `finished`.
         self.hot.started.fetch_add(1, Relaxed);
+        self.hot.health.begun();
     }
 
     /// A call has ended with this outcome, `None` when its caller abandoned it. `started` is there
@@ -153,6 +154,7 @@ impl Node {
     fn ended(&self) {
         // Release: pairs with the Acquire in `in_flight`.
         self.hot.finished.fetch_add(1, Release);
+        self.hot.health.ended();
     }
 
     pub(crate) fn totals(&self) -> Totals {

@@ -2,13 +2,20 @@
 
 mod alias;
 mod cycle;
+mod hashed;
+mod maglev;
+pub(crate) mod place;
 mod power_of_two;
+mod rendezvous;
+mod ring;
 mod round_robin;
 
 use fastrand::Rng;
 
 use self::{alias::Alias, cycle::Cycle};
 pub(crate) use self::{
+    hashed::hashed,
+    maglev::is_prime,
     power_of_two::power_of_two,
     round_robin::{random, round_robin},
 };
@@ -35,6 +42,13 @@ pub(crate) trait Candidates {
 
     /// The weight by which its load is divided.
     fn weight(&self, at: usize) -> f64;
+
+    /// How many calls it has in flight.
+    fn in_flight(&self, at: usize) -> f64;
+
+    /// Begins the call at an endpoint that has not yet this percentage of its share of the calls in
+    /// flight; `false` when it has.
+    fn take(&mut self, at: usize, percent: u32) -> bool;
 }
 
 /// What a policy prepares for one snapshot.
@@ -62,7 +76,7 @@ impl Table {
         } else {
             Draws::Alias(Alias::new(weights.clone()))
         };
-        let cycle = matches!(policy, Policy::RoundRobin).then(|| Cycle::new(weights));
+        let cycle = policy.takes_turns().then(|| Cycle::new(weights));
         Self { draws, cycle }
     }
 

@@ -30,8 +30,8 @@ pub struct Picked {
 
 impl Picked {
     #[inline]
-    pub(crate) fn new(node: Arc<Node>) -> Self {
-        node.begin();
+    /// The call has begun at `node`.
+    pub(crate) fn begun(node: Arc<Node>) -> Self {
         let started = node.health().start();
         Self { node: Some(node), started, answered: false }
     }

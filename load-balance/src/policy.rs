@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use seawall_core::ConfigError;
 
+use crate::ConsistentHash;
+
 /// By which rule a balancer picks an endpoint. All of them follow the weights, skip what is ejected,
 /// and respect slow start.
 ///
@@ -13,6 +15,7 @@ use seawall_core::ConfigError;
 /// | [`PeakEwma`](Self::PeakEwma) | of two, the one that is expected to answer sooner | endpoints of unequal speed, short calls |
 /// | [`RoundRobin`](Self::RoundRobin) | each in turn | equal endpoints, equal calls, exact shares |
 /// | [`Random`](Self::Random) | any | very many clients of few calls each |
+/// | [`ConsistentHash`](Self::ConsistentHash) | the one that the call's key belongs to | caches, sessions, shards |
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Policy {
@@ -32,6 +35,8 @@ pub enum Policy {
     RoundRobin,
     /// A random endpoint.
     Random,
+    /// The endpoint that the [`HashKey`](crate::HashKey) of the call belongs to.
+    ConsistentHash(ConsistentHash),
 }
 
 /// How [`Policy::PeakEwma`] learns an endpoint's latency.
@@ -104,6 +109,9 @@ impl Policy {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         match self {
             Self::PeakEwma(ewma) => ewma.check(),
+            Self::ConsistentHash(hash) => {
+                hash.check().map_err(|error| error.within("consistent_hash"))
+            }
             Self::PowerOfTwo | Self::RoundRobin | Self::Random => Ok(()),
         }
     }
@@ -111,8 +119,32 @@ impl Policy {
     pub(crate) fn peak_ewma(&self) -> Option<&PeakEwma> {
         match self {
             Self::PeakEwma(ewma) => Some(ewma),
-            Self::PowerOfTwo | Self::RoundRobin | Self::Random => None,
+            _ => None,
         }
+    }
+
+    /// Refuses what cannot serve so many endpoints.
+    pub(crate) fn check_size(&self, endpoints: usize) -> Result<(), ConfigError> {
+        match self {
+            Self::ConsistentHash(hash) => {
+                hash.check_size(endpoints).map_err(|error| error.within("consistent_hash"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether calls, or some of them, go to each endpoint in turn.
+    pub(crate) fn takes_turns(&self) -> bool {
+        match self {
+            Self::RoundRobin => true,
+            Self::ConsistentHash(hash) => hash.takes_turns(),
+            _ => false,
+        }
+    }
+
+    /// Whether the calls in flight to all endpoints are counted.
+    pub(crate) fn counts_in_flight(&self) -> bool {
+        matches!(self, Self::ConsistentHash(ConsistentHash { bound: Some(_), .. }))
     }
 }
 

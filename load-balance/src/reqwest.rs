@@ -29,8 +29,8 @@ use seawall_core::{
 use tower_service::Service;
 
 use crate::{
-    Attempt, Balancer, BalancerBuilder, ConfigBuilder, EndpointSet, JudgeUnsent, MakeEndpoint,
-    Picked, Resend, Tried, Unsent, resend::rejected,
+    Attempt, Balancer, BalancerBuilder, ConfigBuilder, EndpointSet, HashKey, JudgeUnsent,
+    MakeEndpoint, Picked, Resend, Tried, Unsent, resend::rejected,
 };
 
 pub use seawall_core::reqwest::rejection;
@@ -39,7 +39,7 @@ pub use seawall_core::reqwest::rejection;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A balancer of HTTP requests.
-pub type HttpBalancer<S = Client> = Balancer<S, AtBodyEnd<HttpStatus>, ReplayHttp>;
+pub type HttpBalancer<S = Client, R = ReplayHttp> = Balancer<S, AtBodyEnd<HttpStatus>, R>;
 
 /// A balancer with a client per endpoint, for requests to the host name that `make` was made for.
 ///
@@ -287,6 +287,10 @@ impl Resend<Attempt<Request>> for ReplayHttp {
     fn tried(&self, attempt: &Attempt<Request>) -> Option<Tried> {
         Some(attempt.tried.clone())
     }
+
+    fn key(&self, attempt: &Attempt<Request>) -> Option<HashKey> {
+        attempt.key
+    }
 }
 
 impl<E: std::error::Error + 'static> JudgeUnsent<E> for ReplayHttp {
@@ -318,7 +322,8 @@ pub fn unsent(error: &(dyn std::error::Error + 'static)) -> Unsent {
 /// Sends the requests of a `ClientWithMiddleware` through a balancer. Add it last: the balancer has
 /// clients of its own, and what comes after this middleware is not reached.
 ///
-/// A [`Tried`] in the extensions, as a retry middleware before this one may put there, is used.
+/// A [`Tried`] in the extensions, as a retry middleware before this one may put there, is used, and
+/// so is a [`HashKey`].
 /// [`rejection`] finds the balancer's refusal in an error.
 ///
 /// # Cost
@@ -344,25 +349,32 @@ pub fn unsent(error: &(dyn std::error::Error + 'static)) -> Unsent {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct BalanceMiddleware<S: Clone + Send + Sync + 'static> {
-    balancer: HttpBalancer<S>,
+pub struct BalanceMiddleware<S: Clone + Send + Sync + 'static, R = ReplayHttp> {
+    balancer: HttpBalancer<S, R>,
 }
 
-impl<S: Clone + Send + Sync + 'static> BalanceMiddleware<S> {
+impl<S: Clone + Send + Sync + 'static, R> BalanceMiddleware<S, R> {
     /// Sends through `balancer`.
-    pub fn new(balancer: HttpBalancer<S>) -> Self {
+    pub fn new(balancer: HttpBalancer<S, R>) -> Self {
         Self { balancer }
     }
 
     /// The balancer.
-    pub fn balancer(&self) -> &HttpBalancer<S> {
+    pub fn balancer(&self) -> &HttpBalancer<S, R> {
         &self.balancer
     }
 }
 
 #[async_trait]
-impl<S> Middleware for BalanceMiddleware<S>
+impl<S, R> Middleware for BalanceMiddleware<S, R>
 where
+    R: Resend<Attempt<Request>, Sent = Request>
+        + JudgeUnsent<::reqwest::Error>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    R::Kept: Send,
     S: Service<Request, Response = Response, Error = ::reqwest::Error>
         + Clone
         + Send
@@ -379,7 +391,8 @@ where
         _: Next<'_>,
     ) -> reqwest_middleware::Result<Response> {
         let tried = extensions.get().cloned().unwrap_or_default();
-        let call = self.balancer.clone().call(Attempt { request, tried });
+        let key = extensions.get().copied();
+        let call = self.balancer.clone().call(Attempt { request, tried, key });
         call.await.map_err(|error| match error {
             Error::Rejected(rejection) => middleware_error(rejection.into()),
             Error::Inner(error) => error.into(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Tried;
+use crate::{HashKey, Tried};
 
 /// Says how requests are kept and sent again.
 ///
@@ -22,6 +22,11 @@ pub trait Resend<Req> {
 
     /// The endpoints that earlier attempts of the same call have used, if the request says.
     fn tried(&self, _request: &Req) -> Option<Tried> {
+        None
+    }
+
+    /// What keeps the call together with others, if the request says.
+    fn key(&self, _request: &Req) -> Option<HashKey> {
         None
     }
 }

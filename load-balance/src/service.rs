@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use seawall_core::{Error, Track};
 use tower_service::Service;
 
-use crate::{Balancer, JudgeUnsent, Picked, Resend, ResponseFuture, elsewhere::Left};
+use crate::{Balancer, JudgeUnsent, PickContext, Picked, Resend, ResponseFuture, elsewhere::Left};
 
 impl<S, T, R, Req> Service<Req> for Balancer<S, T, R>
 where
@@ -24,9 +24,11 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let tried = self.resend.tried(&request);
+        let key = self.resend.key(&request);
         let (sent, kept) = self.resend.first(request);
         let mut left = Left::default();
-        let picked = self.pick_with(&mut left, tried.as_ref());
-        ResponseFuture::new(self, sent, kept, tried, left, picked)
+        let context = PickContext { key, tried: tried.as_ref() };
+        let picked = self.pick_with(&mut left, context);
+        ResponseFuture::new(self, sent, kept, tried, key, left, picked)
     }
 }

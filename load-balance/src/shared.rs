@@ -11,13 +11,13 @@ use fastrand::Rng;
 use seawall_core::{Clock, Reason, Rejection, Retry};
 
 use crate::{
-    Config, EndpointSet, Picked, Policy, Tried,
+    Config, EndpointSet, PickContext, Picked, Policy,
     elsewhere::{Elsewhere, Left},
     health::Health,
     link::{Make, NoService},
     members::{Entry, Members, Retired},
     node::Node,
-    pick::{power_of_two, random, round_robin},
+    pick::{hashed, power_of_two, random, round_robin},
     set::{Batch, Watcher},
     sync::{
         AtomicU64, Mutex,
@@ -134,6 +134,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 slow_start,
                 panic_percent,
                 policy.peak_ewma().cloned(),
+                policy.counts_in_flight(),
             )),
             waiting: Arc::default(),
             set: set.clone(),
@@ -198,7 +199,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         mut elsewhere: Elsewhere<'_>,
     ) -> Result<(Picked, S), Nothing> {
         loop {
-            let entry = self.choose(members, rng, &mut elsewhere)?;
+            let chosen = self.choose(members, rng, &mut elsewhere)?;
+            let entry = chosen.entry;
             let node = &entry.node;
             match entry.link.service(&*self.make, || node.endpoint(), self.clock()) {
                 Ok(service) => {
@@ -206,10 +208,14 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                     if let Some(tried) = elsewhere.tried {
                         tried.add(node.id());
                     }
-                    return Ok((Picked::new(node.clone()), service));
+                    return Ok((chosen.picked(), service));
                 }
-                Err(NoService::Retired) => return Err(Nothing::Stale),
+                Err(NoService::Retired) => {
+                    chosen.give_up();
+                    return Err(Nothing::Stale);
+                }
                 Err(NoService::Failed) => {
+                    chosen.give_up();
                     node.failed_to_make();
                     if elsewhere.left.is_full() {
                         return Err(Nothing::Unfit);
@@ -226,14 +232,15 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         &self,
         members: &Members<S>,
         rng: &mut Rng,
-        tried: Option<&Tried>,
+        context: PickContext<'_>,
     ) -> Result<Picked, Nothing> {
-        let mut elsewhere = Elsewhere { left: &mut Left::default(), tried };
-        let node = &self.choose(members, rng, &mut elsewhere)?.node;
+        let PickContext { key, tried } = context;
+        let mut elsewhere = Elsewhere { left: &mut Left::default(), tried, key };
+        let chosen = self.choose(members, rng, &mut elsewhere)?;
         if let Some(tried) = tried {
-            tried.add(node.id());
+            tried.add(chosen.entry.node.id());
         }
-        Ok(Picked::new(node.clone()))
+        Ok(chosen.picked())
     }
 
     #[inline]
@@ -242,7 +249,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         members: &'a Members<S>,
         rng: &mut Rng,
         elsewhere: &mut Elsewhere<'_>,
-    ) -> Result<&'a Entry<S>, Nothing> {
+    ) -> Result<Chosen<'a, S>, Nothing> {
         if members.entries.is_empty() {
             return Err(Nothing::Empty);
         }
@@ -252,9 +259,12 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 Policy::PowerOfTwo | Policy::PeakEwma(_) => power_of_two(&mut view),
                 Policy::RoundRobin => round_robin(&mut view),
                 Policy::Random => random(&mut view),
+                Policy::ConsistentHash(rule) => {
+                    hashed(&mut view, &members.placement, rule, elsewhere.key)
+                }
             };
             if let Some(at) = picked {
-                return Ok(&members.entries[at]);
+                return Ok(Chosen { entry: &members.entries[at], begun: view.begun() });
             }
             view.relax().ok_or(Nothing::Unfit)?;
         }
@@ -276,6 +286,29 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         let found = members.entries.iter().find(|entry| std::ptr::eq(&*entry.node, node));
         if let Some(entry) = found {
             entry.link.discard();
+        }
+    }
+}
+
+/// An endpoint that a call goes to.
+struct Chosen<'a, S> {
+    entry: &'a Entry<S>,
+    /// The call is counted there already.
+    begun: bool,
+}
+
+impl<S> Chosen<'_, S> {
+    #[inline]
+    fn picked(self) -> Picked {
+        if !self.begun {
+            self.entry.node.begin();
+        }
+        Picked::begun(self.entry.node.clone())
+    }
+
+    fn give_up(self) {
+        if self.begun {
+            self.entry.node.end_unsent();
         }
     }
 }

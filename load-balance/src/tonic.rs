@@ -19,8 +19,8 @@ use seawall_core::{
 };
 
 use crate::{
-    Balancer, BalancerBuilder, ConfigBuilder, EndpointSet, JudgeUnsent, MakeEndpoint, Resend,
-    Tried, Unsent, resend::rejected,
+    Balancer, BalancerBuilder, ConfigBuilder, EndpointSet, HashKey, JudgeUnsent, MakeEndpoint,
+    Resend, Tried, Unsent, resend::rejected,
 };
 
 pub use seawall_core::tonic::{GrpcStatus, StatusService};
@@ -164,7 +164,7 @@ impl fmt::Debug for MakeChannel {
 }
 
 /// Keeps what was sent of a gRPC request, up to 64 KiB of its messages, so that another endpoint
-/// can have it; takes a [`Tried`] from its extensions.
+/// can have it; takes a [`Tried`] and a [`HashKey`] from its extensions.
 ///
 /// A call goes elsewhere when no connection could be made, when its connection closed before the
 /// call was handed to it, and when a layer of ours in front of the endpoint refused it.
@@ -191,6 +191,10 @@ impl Resend<Request<Body>> for ReplayGrpc {
 
     fn tried(&self, request: &Request<Body>) -> Option<Tried> {
         request.extensions().get().cloned()
+    }
+
+    fn key(&self, request: &Request<Body>) -> Option<HashKey> {
+        request.extensions().get().copied()
     }
 }
 

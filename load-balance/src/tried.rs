@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use seawall_core::EndpointId;
 
-use crate::sync::{Mutex, lock};
+use crate::{
+    HashKey,
+    sync::{Mutex, lock},
+};
 
 /// More than the attempts of any sane retry policy; of a longer row the latest are remembered.
 const REMEMBERED: usize = 8;
@@ -72,7 +75,7 @@ impl fmt::Debug for Tried {
     }
 }
 
-/// A request together with the endpoints that earlier attempts have used, for request types whose
+/// A request together with what a pick can know of its call, for request types whose
 /// extensions are out of reach, such as `reqwest::Request`.
 #[derive(Clone, Debug)]
 pub struct Attempt<Req> {
@@ -80,6 +83,15 @@ pub struct Attempt<Req> {
     pub request: Req,
     /// Where it has been.
     pub tried: Tried,
+    /// What keeps it together with others.
+    pub key: Option<HashKey>,
+}
+
+impl<Req> Attempt<Req> {
+    /// The first attempt, without a key.
+    pub fn new(request: Req) -> Self {
+        Self { request, tried: Tried::new(), key: None }
+    }
 }
 
 #[cfg(test)]

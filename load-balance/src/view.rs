@@ -27,6 +27,8 @@ pub(crate) struct View<'a, 'b, S> {
     refused: u8,
     panicking: Option<bool>,
     costs: Option<Costs<'a>>,
+    /// The call has begun at the endpoint that is picked.
+    begun: bool,
 }
 
 impl<'a, 'b, S: Clone + Send + Sync + 'static> View<'a, 'b, S> {
@@ -49,6 +51,7 @@ impl<'a, 'b, S: Clone + Send + Sync + 'static> View<'a, 'b, S> {
             refused: 0,
             panicking: None,
             costs: shared.health.costs(),
+            begun: false,
         }
     }
 }
@@ -60,6 +63,20 @@ impl<S> View<'_, '_, S> {
         let next = reasons.into_iter().find(|reason| self.refused & !self.relaxed & reason != 0)?;
         self.relaxed |= next;
         Some(())
+    }
+
+    /// Whether the call has begun at the endpoint that is picked.
+    pub(crate) fn begun(&self) -> bool {
+        self.begun
+    }
+
+    /// A number from 0 to 1 by which an endpoint takes part; for calls of one key the same one, so
+    /// that a key moves once in a slow start.
+    fn chance(&mut self) -> f64 {
+        match self.elsewhere.key {
+            Some(key) => key.fraction(),
+            None => self.rng.f64(),
+        }
     }
 
     fn refuse(&mut self, reason: u8) -> bool {
@@ -101,7 +118,7 @@ impl<S: Clone + Send + Sync + 'static> View<'_, '_, S> {
         if !self.shared.admits(entry) && self.refuse(UNFIT) {
             return None;
         }
-        if share < 1.0 && self.rng.f64() >= share && self.refuse(SLOW_START) {
+        if share < 1.0 && self.chance() >= share && self.refuse(SLOW_START) {
             return None;
         }
         Some(share)
@@ -150,5 +167,31 @@ impl<S: Clone + Send + Sync + 'static> Candidates for View<'_, '_, S> {
     #[inline]
     fn weight(&self, at: usize) -> f64 {
         self.members.entries[at].weight.into()
+    }
+
+    fn in_flight(&self, at: usize) -> f64 {
+        self.members.entries[at].node.in_flight() as f64
+    }
+
+    fn take(&mut self, at: usize, percent: u32) -> bool {
+        let entry = &self.members.entries[at];
+        let health = &self.shared.health;
+        let (well, all) = if self.panicking() { (1, 1) } else { health.well() };
+        let calls = u128::from(health.in_flight() + 1);
+        // The share of those that are out goes to the others.
+        let most = calls * u128::from(percent) * u128::from(entry.weight) * u128::from(all);
+        let cap = most.div_ceil(100 * u128::from(self.members.weights.max(1)) * u128::from(well));
+        let node = &entry.node;
+        if u128::from(node.in_flight()) >= cap {
+            return false;
+        }
+        node.begin();
+        // Others may have begun meanwhile: then each gives way.
+        if u128::from(node.in_flight()) > cap {
+            node.end_unsent();
+            return false;
+        }
+        self.begun = true;
+        true
     }
 }

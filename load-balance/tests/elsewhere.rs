@@ -201,7 +201,7 @@ async fn tried_endpoints_travel_with_the_request() {
         Balancer::builder(probes.set(), probes.make()).resend(Reconnect).build().unwrap();
     for _ in 0..20 {
         let tried = Tried::new();
-        let attempt = Attempt { request: 7, tried: tried.clone() };
+        let attempt = Attempt { request: 7, tried: tried.clone(), key: None };
         let first = balancer.clone().oneshot(attempt.clone()).await.unwrap();
         let second = balancer.clone().oneshot(attempt).await.unwrap();
         assert_ne!(first, second);

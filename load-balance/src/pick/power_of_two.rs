@@ -164,6 +164,12 @@ mod tests {
         fn weight(&self, _: usize) -> f64 {
             1.0
         }
+        fn in_flight(&self, at: usize) -> f64 {
+            self.load(at)
+        }
+        fn take(&mut self, _: usize, _: u32) -> bool {
+            true
+        }
     }
 
     #[test]
