@@ -48,6 +48,7 @@
 #![forbid(unsafe_code)]
 
 pub mod algorithm;
+pub mod concurrency;
 mod decision;
 mod future;
 mod keyed;

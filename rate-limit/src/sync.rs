@@ -1,10 +1,16 @@
 //! The synchronisation primitives: the standard library's, or loom's when a model runs.
 
 #[cfg(not(seawall_loom))]
-pub(crate) use std::sync::{Mutex, atomic::AtomicU64};
+pub(crate) use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU64},
+};
 
 #[cfg(seawall_loom)]
-pub(crate) use loom::sync::{Mutex, atomic::AtomicU64};
+pub(crate) use loom::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU64},
+};
 
 /// Seeds the hash of keys, so that nobody outside can aim at a place.
 #[cfg(not(seawall_loom))]

@@ -1,0 +1,382 @@
+//! The shared handle.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use seawall_core::{Clock, ConfigError, Reason, Rejection};
+
+use super::{
+    Acquire, Permit,
+    config::{Config, Limit, Queueing},
+    estimator::Estimator,
+    events::{Observer, Refusal},
+    gate::Gate,
+    sample::Sample,
+};
+use crate::sync::{AtomicBool, AtomicU64, Mutex};
+
+/// Says whether one more call may be in flight. Clones share one limit.
+///
+/// ```
+/// use seawall_rate_limit::concurrency::ConcurrencyLimit;
+///
+/// let limit = ConcurrencyLimit::new(1)?.named("orders");
+/// let permit = limit.try_acquire()?;
+/// let refused = limit.try_acquire().unwrap_err();
+/// assert_eq!(refused.to_string(), "too many calls in flight (orders)");
+/// drop(permit);
+/// assert!(limit.would_admit());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ConcurrencyLimit {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    gate: Gate,
+    allowed: AtomicU64,
+    rejected: AtomicU64,
+    /// Whether the rule needs to know how long calls take.
+    measures: AtomicBool,
+    /// Whether calls may wait.
+    queues: AtomicBool,
+    rule: Mutex<Rule>,
+    clock: Clock,
+    name: Option<Arc<str>>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+struct Rule {
+    limit: Limit,
+    estimator: Estimator,
+}
+
+impl ConcurrencyLimit {
+    /// Limits to so many calls, or as [`Aimd`](super::Aimd) or [`Gradient`](super::Gradient) say.
+    /// Nobody waits: for that, see [`Config::builder`].
+    ///
+    /// # Errors
+    ///
+    /// Names the field that is outside of what its setter says.
+    pub fn new(limit: impl Into<Limit>) -> Result<Self, ConfigError> {
+        Ok(Self::of(Config::builder(limit).build()?))
+    }
+
+    /// Limits as `config` says, on the fast clock.
+    pub fn of(config: Config) -> Self {
+        Self::from_parts(config, Clock::fast(), None, None)
+    }
+
+    fn from_parts(
+        config: Config,
+        clock: Clock,
+        name: Option<Arc<str>>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
+        let Config { limit, queue } = config;
+        let estimator = Estimator::new(limit);
+        let shared = Shared {
+            gate: Gate::new(estimator.limit(), queue),
+            allowed: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            measures: AtomicBool::new(limit.measures()),
+            queues: AtomicBool::new(queue.calls > 0),
+            rule: Mutex::new(Rule { limit, estimator }),
+            clock,
+            name,
+            observer,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Measures by `clock`. Only limits that adapt read it.
+    ///
+    /// Part of building a limit: what comes back is unused and shares nothing with clones that were
+    /// made before.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self::from_parts(self.config(), clock, self.shared.name.clone(), self.observer())
+    }
+
+    /// Names the limit in its refusals, snapshots and events.
+    ///
+    /// Part of building a limit: what comes back is unused and shares nothing with clones that were
+    /// made before.
+    #[must_use]
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        let clock = self.shared.clock.clone();
+        Self::from_parts(self.config(), clock, Some(name.into()), self.observer())
+    }
+
+    /// Tells `observer` what happens.
+    ///
+    /// Part of building a limit: what comes back is unused and shares nothing with clones that were
+    /// made before.
+    #[must_use]
+    pub fn watched_by(self, observer: Arc<dyn Observer>) -> Self {
+        let clock = self.shared.clock.clone();
+        Self::from_parts(self.config(), clock, self.shared.name.clone(), Some(observer))
+    }
+
+    fn observer(&self) -> Option<Arc<dyn Observer>> {
+        self.shared.observer.clone()
+    }
+
+    /// The right to make one call now.
+    ///
+    /// Those who wait in [`acquire`](Self::acquire) come first: while there are any, it refuses.
+    ///
+    /// # Errors
+    ///
+    /// When as many calls as may be are in flight. Nobody knows when that changes, so that the
+    /// rejection does not say when to come back.
+    ///
+    /// # Cost
+    ///
+    /// Allocates nothing and takes no lock.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit, Rejection> {
+        self.admit().ok_or_else(|| self.refuse(Refusal::Full))
+    }
+
+    /// The right to make one call, in turn; waits where the configuration has a
+    /// [queue](super::Builder::queue), and fails at once where it has none or where that is full.
+    ///
+    /// The place in the queue is taken at the first poll, and nobody who asks later gets in front.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place to wait, or the turn does not come in time.
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait outside of a tokio runtime with a timer, unless it may wait for ever.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it frees its place. If its turn had come, that goes to the next one.
+    ///
+    /// # Cost
+    ///
+    /// Where there is room, that of [`try_acquire`](Self::try_acquire). Waiting takes the lock of the
+    /// queue for some instructions, and allocates when more wait than ever before.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use seawall_rate_limit::concurrency::{ConcurrencyLimit, Config};
+    ///
+    /// let config = Config::builder(1).queue(10, Duration::from_millis(100)).build()?;
+    /// let limit = ConcurrencyLimit::of(config);
+    /// let first = limit.acquire().await?;
+    /// assert!(limit.acquire().await.is_err(), "it waited for 100 ms");
+    ///
+    /// let second = limit.acquire();
+    /// drop(first);
+    /// assert!(second.await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn acquire(&self) -> Acquire {
+        Acquire::new(self.clone())
+    }
+
+    /// Whether [`try_acquire`](Self::try_acquire) would give a permit: for those who choose among
+    /// several callees and want to know beforehand.
+    #[inline]
+    pub fn would_admit(&self) -> bool {
+        self.shared.gate.standing().admits()
+    }
+
+    /// Changes the limit while it is in use. Calls in flight stay, those who wait are let in as far
+    /// as there is room. A limit that adapts goes on from there.
+    ///
+    /// # Errors
+    ///
+    /// When it is not 1 to 1,000,000, or outside of the bounds of a limit that adapts. Nothing has
+    /// changed then.
+    pub fn set_limit(&self, limit: u32) -> Result<(), ConfigError> {
+        let now = {
+            let mut rule = self.rule();
+            let bounds = rule.limit.bounds();
+            if bounds.clamp(limit) != limit {
+                let allowed = format!("{} to {}", bounds.min, bounds.max);
+                return Err(ConfigError::new("limit", limit, allowed));
+            }
+            if let Limit::Fixed(fixed) = &mut rule.limit {
+                *fixed = limit;
+            }
+            rule.estimator = Estimator::starting_at(rule.limit, limit);
+            self.move_limit(&rule)
+        };
+        self.moved(now);
+        Ok(())
+    }
+
+    /// Goes by another configuration from now on. Calls in flight stay, and so do those who wait,
+    /// with the time that they were given. A limit that adapts goes on from where it is, or from its
+    /// nearest bound.
+    pub fn reconfigure(&self, config: Config) {
+        let Config { limit, queue } = config;
+        let moved = {
+            let mut rule = self.rule();
+            *rule =
+                Rule { limit, estimator: Estimator::starting_at(limit, rule.estimator.limit()) };
+            // Relaxed: a call that sees the old values is one that came a moment earlier.
+            self.shared.measures.store(limit.measures(), Relaxed);
+            self.shared.queues.store(queue.calls > 0, Relaxed);
+            self.shared.gate.set_rule(queue);
+            self.move_limit(&rule)
+        };
+        self.moved(moved);
+    }
+
+    /// What it goes by.
+    pub fn config(&self) -> Config {
+        let limit = self.rule().limit;
+        let queue: Queueing = self.shared.gate.rule();
+        Config { limit, queue }
+    }
+
+    /// How the limit stands.
+    pub fn snapshot(&self) -> Snapshot {
+        let standing = self.shared.gate.standing();
+        let unloaded = self.rule().estimator.unloaded();
+        // Relaxed: counts, on which nothing depends.
+        Snapshot {
+            name: self.shared.name.clone(),
+            limit: standing.limit(),
+            in_flight: standing.in_flight(),
+            waiting: standing.waiting(),
+            allowed: self.shared.allowed.load(Relaxed),
+            rejected: self.shared.rejected.load(Relaxed),
+            unloaded_latency: unloaded.map(Duration::from_nanos),
+        }
+    }
+
+    /// Its name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.shared.name.as_deref()
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.shared.gate
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// Whether anybody may wait.
+    pub(super) fn queues(&self) -> bool {
+        self.shared.queues.load(Relaxed)
+    }
+
+    /// Whether permits need to know how long calls take.
+    pub(super) fn measures(&self) -> bool {
+        self.shared.measures.load(Relaxed)
+    }
+
+    /// A permit, if there is room. A refusal is for the caller to make.
+    #[inline]
+    pub(super) fn admit(&self) -> Option<Permit> {
+        self.gate().try_enter().then(|| self.admitted())
+    }
+
+    /// A permit for somebody whom the gate let in.
+    #[inline]
+    pub(super) fn admitted(&self) -> Permit {
+        // Relaxed: a count, on which nothing depends.
+        self.shared.allowed.fetch_add(1, Relaxed);
+        Permit::new(self.clone())
+    }
+
+    #[cold]
+    pub(super) fn refuse(&self, refusal: Refusal) -> Rejection {
+        // Relaxed: a count, on which nothing depends.
+        self.shared.rejected.fetch_add(1, Relaxed);
+        if let Some(observer) = &self.shared.observer {
+            observer.rejected(self.name(), refusal);
+        }
+        let rejection = Rejection::new(Reason::Overloaded);
+        match &self.shared.name {
+            Some(name) => rejection.by(name.clone()),
+            None => rejection,
+        }
+    }
+
+    /// A call has ended, and still holds its place.
+    pub(super) fn sample(&self, sample: &Sample) {
+        let moved = {
+            let mut rule = self.rule();
+            let before = rule.estimator.limit();
+            rule.estimator.sample(self.clock().now(), sample);
+            if rule.estimator.limit() == before {
+                return;
+            }
+            self.move_limit(&rule)
+        };
+        self.moved(moved);
+    }
+
+    /// Makes the limit that of `rule`, whose lock keeps two moves in order.
+    fn move_limit(&self, rule: &Rule) -> (u32, u32) {
+        let to = rule.estimator.limit();
+        (self.gate().set_limit(to), to)
+    }
+
+    fn moved(&self, (from, to): (u32, u32)) {
+        if from != to
+            && let Some(observer) = &self.shared.observer
+        {
+            observer.limit_changed(self.name(), from, to);
+        }
+    }
+
+    #[cfg(not(seawall_loom))]
+    fn rule(&self) -> std::sync::MutexGuard<'_, Rule> {
+        self.shared.rule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(seawall_loom)]
+    fn rule(&self) -> loom::sync::MutexGuard<'_, Rule> {
+        self.shared.rule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for ConcurrencyLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Snapshot { name, limit, in_flight, waiting, .. } = self.snapshot();
+        f.debug_struct("ConcurrencyLimit")
+            .field("name", &name)
+            .field("limit", &limit)
+            .field("in_flight", &in_flight)
+            .field("waiting", &waiting)
+            .finish()
+    }
+}
+
+/// How a limit stood when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Its name, if it has one.
+    pub name: Option<Arc<str>>,
+    /// How many calls may be in flight.
+    pub limit: u32,
+    /// How many are; more than the limit for a while after it went down.
+    pub in_flight: u32,
+    /// How many wait.
+    pub waiting: u32,
+    /// How many calls got a permit since the limit was built.
+    pub allowed: u64,
+    /// How many were rejected.
+    pub rejected: u64,
+    /// How long calls take without a queue, for a [`Gradient`](super::Gradient) that has measured it.
+    pub unloaded_latency: Option<Duration>,
+}
