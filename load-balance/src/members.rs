@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 use seawall_core::{Endpoint, EndpointId, Health as Registered};
 
 use crate::{
-    Policy,
+    Policy, Roster,
     health::Health,
     link::Link,
     node::Node,
@@ -13,6 +13,7 @@ use crate::{
         Table,
         place::{Placed, Placement},
     },
+    rule::Listed,
     set::Batch,
 };
 
@@ -56,12 +57,26 @@ impl<S> Placed for Entry<S> {
     }
 }
 
+impl<S> Listed for Vec<Entry<S>> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn node(&self, at: usize) -> &Node {
+        &self[at].node
+    }
+
+    fn weight(&self, at: usize) -> u16 {
+        self[at].weight
+    }
+}
+
 /// What left with a change, to be dropped outside of any lock.
 pub(crate) type Retired = Vec<Arc<dyn Any + Send + Sync>>;
 
 impl<S: Clone + Send + Sync + 'static> Members<S> {
     pub(crate) fn empty(policy: &Policy) -> Self {
-        let table = Table::new(policy, std::iter::empty());
+        let table = Table::new(policy, &Roster::new(&Vec::<Entry<S>>::new()));
         let placement = Placement::new(policy);
         Self { entries: Vec::new(), drained: Vec::new(), table, placement, weights: 0 }
     }
@@ -113,7 +128,7 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
         let entries = merged(&self.entries, batch, touched);
         let drained = merged(&self.drained, batch, drained_touched);
         health.set_endpoints(entries.len(), entries.iter().filter(|e| e.critical).count());
-        let table = Table::new(policy, entries.iter().map(|entry| entry.weight));
+        let table = Table::new(policy, &Roster::new(&entries));
         let placement = self.placement.after(&self.entries, &entries);
         let weights = entries.iter().map(|entry| u64::from(entry.weight)).sum();
         (Self { entries, drained, table, placement, weights }, retired)

@@ -3,6 +3,7 @@
 mod alias;
 mod cycle;
 mod hashed;
+mod least;
 mod maglev;
 pub(crate) mod place;
 mod power_of_two;
@@ -15,11 +16,12 @@ use fastrand::Rng;
 use self::{alias::Alias, cycle::Cycle};
 pub(crate) use self::{
     hashed::hashed,
+    least::least_in_flight,
     maglev::is_prime,
     power_of_two::power_of_two,
     round_robin::{random, round_robin},
 };
-use crate::Policy;
+use crate::{HashKey, Policy, Roster, node::Node, rule::PickBy};
 
 /// What a pick knows of a snapshot.
 pub(crate) trait Candidates {
@@ -49,6 +51,12 @@ pub(crate) trait Candidates {
     /// Begins the call at an endpoint that has not yet this percentage of its share of the calls in
     /// flight; `false` when it has.
     fn take(&mut self, at: usize, percent: u32) -> bool;
+
+    /// What is known of an endpoint.
+    fn node(&self, at: usize) -> &Node;
+
+    /// What the call belongs to.
+    fn key(&self) -> Option<HashKey>;
 }
 
 /// What a policy prepares for one snapshot.
@@ -56,6 +64,8 @@ pub(crate) struct Table {
     draws: Draws,
     /// Where the policy takes turns.
     cycle: Option<Cycle>,
+    /// Where the policy is the user's.
+    pub(crate) custom: Option<Box<dyn PickBy>>,
 }
 
 /// Draws endpoints by weight.
@@ -66,10 +76,8 @@ enum Draws {
 }
 
 impl Table {
-    pub(crate) fn new(
-        policy: &Policy,
-        weights: impl ExactSizeIterator<Item = u16> + Clone,
-    ) -> Self {
+    pub(crate) fn new(policy: &Policy, roster: &Roster<'_>) -> Self {
+        let weights = roster.weights();
         let first = weights.clone().next();
         let draws = if weights.clone().all(|weight| Some(weight) == first) {
             Draws::Uniform
@@ -77,7 +85,11 @@ impl Table {
             Draws::Alias(Alias::new(weights.clone()))
         };
         let cycle = policy.takes_turns().then(|| Cycle::new(weights));
-        Self { draws, cycle }
+        let custom = match policy {
+            Policy::Custom(rule) => Some(rule.prepare(roster)),
+            _ => None,
+        };
+        Self { draws, cycle, custom }
     }
 
     /// One of `len` endpoints, of which there must be one.

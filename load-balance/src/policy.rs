@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seawall_core::ConfigError;
 
-use crate::ConsistentHash;
+use crate::{ConsistentHash, CustomRule, Rule};
 
 /// By which rule a balancer picks an endpoint. All of them follow the weights, skip what is ejected,
 /// and respect slow start.
@@ -15,6 +15,7 @@ use crate::ConsistentHash;
 /// | [`PeakEwma`](Self::PeakEwma) | of two, the one that is expected to answer sooner | endpoints of unequal speed, short calls |
 /// | [`RoundRobin`](Self::RoundRobin) | each in turn | equal endpoints, equal calls, exact shares |
 /// | [`Random`](Self::Random) | any | very many clients of few calls each |
+/// | [`LeastInFlight`](Self::LeastInFlight) | the one with the fewest calls in flight | few endpoints, long calls |
 /// | [`ConsistentHash`](Self::ConsistentHash) | the one that the call's key belongs to | caches, sessions, shards |
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -37,6 +38,15 @@ pub enum Policy {
     Random,
     /// The endpoint that the [`HashKey`](crate::HashKey) of the call belongs to.
     ConsistentHash(ConsistentHash),
+    /// The endpoint with the fewest calls in flight per weight; of several, one by weight.
+    ///
+    /// # Algorithm
+    ///
+    /// HAProxy's `leastconn` for up to 128 endpoints. Of larger sets, the least of eight that are
+    /// drawn by weight, as Envoy's `least_request` with a choice count of eight.
+    LeastInFlight,
+    /// By a rule of the user's: see [`custom`](Self::custom).
+    Custom(CustomRule),
 }
 
 /// How [`Policy::PeakEwma`] learns an endpoint's latency.
@@ -106,13 +116,18 @@ impl Default for PeakEwma {
 }
 
 impl Policy {
+    /// Picks by a rule of the user's.
+    pub fn custom(rule: impl Rule) -> Self {
+        Self::Custom(CustomRule::new(rule))
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         match self {
             Self::PeakEwma(ewma) => ewma.check(),
             Self::ConsistentHash(hash) => {
                 hash.check().map_err(|error| error.within("consistent_hash"))
             }
-            Self::PowerOfTwo | Self::RoundRobin | Self::Random => Ok(()),
+            _ => Ok(()),
         }
     }
 

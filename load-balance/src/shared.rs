@@ -11,20 +11,20 @@ use fastrand::Rng;
 use seawall_core::{Clock, Reason, Rejection, Retry};
 
 use crate::{
-    Config, EndpointSet, PickContext, Picked, Policy,
+    Config, EndpointSet, PickContext, Picked, Policy, View,
     elsewhere::{Elsewhere, Left},
     health::Health,
     link::{Make, NoService},
     members::{Entry, Members, Retired},
     node::Node,
-    pick::{hashed, power_of_two, random, round_robin},
+    pick::{hashed, least_in_flight, power_of_two, random, round_robin},
     set::{Batch, Watcher},
     sync::{
         AtomicU64, Mutex,
         Ordering::{Acquire, Relaxed, Release},
         lock,
     },
-    view::View,
+    view::Field,
     wait::Waiting,
 };
 
@@ -253,12 +253,18 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         if members.entries.is_empty() {
             return Err(Nothing::Empty);
         }
-        let mut view = View::new(self, members, rng, elsewhere);
+        let mut view = Field::new(self, members, rng, elsewhere);
         loop {
             let picked = match &self.policy {
                 Policy::PowerOfTwo | Policy::PeakEwma(_) => power_of_two(&mut view),
                 Policy::RoundRobin => round_robin(&mut view),
                 Policy::Random => random(&mut view),
+                Policy::LeastInFlight => least_in_flight(&mut view),
+                Policy::Custom(_) => members
+                    .table
+                    .custom
+                    .as_ref()
+                    .and_then(|rule| rule.pick(&mut View::new(&mut view))),
                 Policy::ConsistentHash(rule) => {
                     hashed(&mut view, &members.placement, rule, elsewhere.key)
                 }

@@ -3,9 +3,11 @@
 use fastrand::Rng;
 
 use crate::{
+    HashKey,
     elsewhere::Elsewhere,
     health::{Costs, Standing},
     members::Members,
+    node::Node,
     pick::Candidates,
     shared::Shared,
 };
@@ -16,7 +18,7 @@ const TRIED: u8 = 2;
 const UNFIT: u8 = 4;
 
 /// The endpoints of a snapshot, as one pick sees them.
-pub(crate) struct View<'a, 'b, S> {
+pub(crate) struct Field<'a, 'b, S> {
     /// Nothing but its standing can leave an endpoint out.
     plain: bool,
     shared: &'a Shared<S>,
@@ -31,7 +33,7 @@ pub(crate) struct View<'a, 'b, S> {
     begun: bool,
 }
 
-impl<'a, 'b, S: Clone + Send + Sync + 'static> View<'a, 'b, S> {
+impl<'a, 'b, S: Clone + Send + Sync + 'static> Field<'a, 'b, S> {
     #[inline]
     pub(crate) fn new(
         shared: &'a Shared<S>,
@@ -56,7 +58,7 @@ impl<'a, 'b, S: Clone + Send + Sync + 'static> View<'a, 'b, S> {
     }
 }
 
-impl<S> View<'_, '_, S> {
+impl<S> Field<'_, '_, S> {
     /// Gives up the next reason that has left an endpoint out, if there is one.
     pub(crate) fn relax(&mut self) -> Option<()> {
         let reasons = [SLOW_START, TRIED, UNFIT];
@@ -89,7 +91,7 @@ impl<S> View<'_, '_, S> {
     }
 }
 
-impl<S: Clone + Send + Sync + 'static> View<'_, '_, S> {
+impl<S: Clone + Send + Sync + 'static> Field<'_, '_, S> {
     /// The share of an endpoint about which there is something to say.
     fn share_of(&mut self, at: usize) -> Option<f64> {
         let entry = &self.members.entries[at];
@@ -125,7 +127,7 @@ impl<S: Clone + Send + Sync + 'static> View<'_, '_, S> {
     }
 }
 
-impl<S: Clone + Send + Sync + 'static> Candidates for View<'_, '_, S> {
+impl<S: Clone + Send + Sync + 'static> Candidates for Field<'_, '_, S> {
     fn len(&self) -> usize {
         self.members.entries.len()
     }
@@ -167,6 +169,14 @@ impl<S: Clone + Send + Sync + 'static> Candidates for View<'_, '_, S> {
     #[inline]
     fn weight(&self, at: usize) -> f64 {
         self.members.entries[at].weight.into()
+    }
+
+    fn node(&self, at: usize) -> &Node {
+        &self.members.entries[at].node
+    }
+
+    fn key(&self) -> Option<HashKey> {
+        self.elsewhere.key
     }
 
     fn in_flight(&self, at: usize) -> f64 {

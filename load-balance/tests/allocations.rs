@@ -12,13 +12,28 @@ use std::{
 use common::{endpoint, endpoints};
 use seawall_core::{Endpoint, Guard, Outcome};
 use seawall_load_balance::{
-    Balancer, Config, Ejection, EndpointSet, PeakEwma, Picker, Policy, SlowStart,
+    Balancer, Config, Ejection, EndpointSet, PeakEwma, Picker, Policy, Roster, Rule, SlowStart,
+    View,
 };
 use seawall_test_support::{CountingAllocator, allocations};
 use tower::Service;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
+
+#[derive(Debug)]
+struct Any;
+
+impl Rule for Any {
+    type Table = ();
+
+    fn prepare(&self, _: &Roster<'_>) {}
+
+    fn pick(&self, (): &(), view: &mut View<'_>) -> Option<usize> {
+        let at = view.draw();
+        view.share(at).map(|_| at)
+    }
+}
 
 fn picks(picker: &mut Picker) {
     for _ in 0..10_000 {
@@ -32,7 +47,13 @@ fn picks(picker: &mut Picker) {
 fn a_pick_its_guard_and_a_clone_allocate_nothing() {
     let weighted: EndpointSet =
         (0..1000).map(|n| endpoint(&n.to_string()).with_weight(n % 7)).collect();
-    let policies = [Policy::PeakEwma(PeakEwma::new()), Policy::RoundRobin, Policy::Random];
+    let policies = [
+        Policy::PeakEwma(PeakEwma::new()),
+        Policy::RoundRobin,
+        Policy::Random,
+        Policy::LeastInFlight,
+        Policy::custom(Any),
+    ];
     let policies = policies.map(|policy| Config::builder().policy(policy).build().unwrap());
     let ejection = Ejection::new().with_abandoned_after(std::time::Duration::from_secs(1));
     let slow_start = SlowStart::new(std::time::Duration::from_secs(60));

@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use common::{endpoint, endpoints, of};
 use seawall_core::{Change, Clock, Guard, Health, ManualClock, Outcome};
-use seawall_load_balance::{Config, EndpointSet, PeakEwma, Picked, Picker, Policy, Tried};
+use seawall_load_balance::{
+    Config, EndpointSet, HashKey, PeakEwma, PickContext, Picked, Picker, Policy, Roster, Rule,
+    Tried, View,
+};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -159,4 +162,76 @@ fn refusals_are_no_latency() {
     let (mut picker, hand) = picker(endpoints(1), Policy::PeakEwma(PeakEwma::new()));
     answer(picker.pick().unwrap(), &hand, Duration::ZERO, Outcome::Ignored);
     assert_eq!(of(&picker, "e000000").latency, None);
+}
+
+#[test]
+fn least_in_flight_fills_a_small_set_evenly_by_weight() {
+    let (mut picker, _) = picker(weighted(&[1, 2, 3]), Policy::LeastInFlight);
+    let held: Vec<_> = (0..60).map(|_| picker.pick().unwrap()).collect();
+    let in_flight: Vec<_> = picker.snapshot().endpoints.iter().map(|e| e.in_flight).collect();
+    assert_eq!(in_flight, [10, 20, 30]);
+    drop(held);
+    // An idle set shares by weight too: a sixth of 6,000, give or take six deviations.
+    let counts = counts(&mut picker, 6000);
+    assert!(counts["000"].abs_diff(1000) < 174, "{counts:?}");
+}
+
+#[test]
+fn least_in_flight_keeps_a_large_set_nearly_even() {
+    let (mut picker, _) = picker(endpoints(1000), Policy::LeastInFlight);
+    let held: Vec<_> = (0..10_000).map(|_| picker.pick().unwrap()).collect();
+    let snapshot = picker.snapshot();
+    let in_flight = || snapshot.endpoints.iter().map(|endpoint| endpoint.in_flight);
+    // At random some would have more than 20, and of two choices some have 12 or more.
+    assert!(in_flight().max().unwrap() <= 12, "{:?}", in_flight().max());
+    drop(held);
+    assert!(picker.snapshot().endpoints.iter().all(|endpoint| endpoint.in_flight == 0));
+}
+
+/// The first by id that may be picked, from a place that the key says.
+#[derive(Debug)]
+struct FromKey;
+
+impl Rule for FromKey {
+    type Table = Vec<String>;
+
+    fn prepare(&self, roster: &Roster<'_>) -> Vec<String> {
+        (0..roster.len()).map(|at| roster.endpoint(at).id().to_string()).collect()
+    }
+
+    fn pick(&self, table: &Vec<String>, view: &mut View<'_>) -> Option<usize> {
+        assert!((0..view.len()).all(|at| view.id(at).as_str() == table[at]), "another's table");
+        let first = view.key().map_or(0, |key| key.hash() as usize);
+        (first..view.len()).find(|at| view.share(*at).is_some())
+    }
+}
+
+#[test]
+fn a_rule_of_the_users_sees_the_set_the_key_and_what_was_tried() {
+    let set = endpoints(5);
+    let (mut picker, _) = picker(set.clone(), Policy::custom(FromKey));
+    let tried = Tried::new();
+    let third = PickContext::new().with_key(HashKey::from_hash(2)).with_tried(&tried);
+    let pick = |picker: &mut Picker| picker.pick_for(third).unwrap().id().to_string();
+    let picks: Vec<_> = (0..3).map(|_| pick(&mut picker)).collect();
+    assert_eq!(picks, ["e000002", "e000003", "e000004"]);
+    assert_eq!(pick(&mut picker), "e000002", "all that the rule looks at were tried");
+    set.apply([Change::Remove("e000000".into())]);
+    assert_eq!(picker.pick().unwrap().id().as_str(), "e000001", "prepared anew");
+    let beyond = PickContext::new().with_key(HashKey::from_hash(99));
+    assert!(picker.pick_for(beyond).is_none(), "the rule finds nothing, and no reason is left");
+}
+
+#[test]
+fn picks_repeat_with_their_seed() {
+    for policy in [Policy::PowerOfTwo, Policy::LeastInFlight, Policy::RoundRobin, Policy::Random] {
+        let row = |seed| {
+            let config = Config::builder().policy(policy.clone()).seed(seed).build().unwrap();
+            let mut picker = Picker::with_config(endpoints(200), config);
+            let picks: Vec<_> = (0..50).map(|_| picker.pick().unwrap()).collect();
+            picks.iter().map(|picked| picked.id().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(row(7), row(7), "{policy:?}");
+        assert_ne!(row(7), row(8), "{policy:?}");
+    }
 }

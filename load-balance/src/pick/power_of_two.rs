@@ -170,6 +170,12 @@ mod tests {
         fn take(&mut self, _: usize, _: u32) -> bool {
             true
         }
+        fn node(&self, _: usize) -> &crate::node::Node {
+            unreachable!("no policy here looks at it")
+        }
+        fn key(&self) -> Option<crate::HashKey> {
+            None
+        }
     }
 
     #[test]
