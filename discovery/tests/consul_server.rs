@@ -313,6 +313,8 @@ async fn without_the_right_token_access_is_denied_and_with_it_everything_works()
     })
     .await;
     std::fs::write(&file, ROOT).unwrap();
+    // An empty answer right after a refusal would be held back.
+    until("granted", || lease.state().is_registered() && watch.state().is_fresh()).await;
     lease.shutdown().await.unwrap();
     assert_eq!(next(&mut watch).await, ["-orders-127.0.0.1-1"]);
 }
