@@ -49,7 +49,9 @@
 
 pub mod algorithm;
 pub mod concurrency;
+mod config;
 mod decision;
+mod events;
 mod future;
 mod keyed;
 mod layer;
@@ -58,7 +60,9 @@ mod quota;
 mod reservation;
 mod service;
 mod sync;
+mod totals;
 mod wait;
+mod watch;
 
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
@@ -72,7 +76,9 @@ pub mod reqwest;
 pub mod tonic;
 
 pub use algorithm::TokenBucket;
+pub use config::Config;
 pub use decision::{Allowed, Rejected};
+pub use events::Observer;
 pub use future::ResponseFuture;
 pub use keyed::{Full, KeyedLimiter};
 pub use layer::RateLimitLayer;
@@ -81,6 +87,7 @@ pub use quota::Quota;
 pub use reservation::Reservation;
 pub use seawall_core::{Clock, ConfigError, Error, Rejection};
 pub use service::RateLimitService;
+pub use totals::Totals;
 pub use wait::UntilReady;
 
 #[doc = include_str!("../README.md")]
