@@ -58,7 +58,8 @@ const KEYS_MAX: usize = 1 << 31;
 ///
 /// Keys may have quotas of their own: those of [plans](Self::with_plans), which a
 /// [function](Self::plan_by) tells by the key. A quota may change while the limiter runs, and so may
-/// the plan of a key; either way a key keeps what is left of its bucket, without a fresh burst.
+/// the plan of a key; either way a key keeps what is left of its bucket, without a fresh burst. Only
+/// a bucket that is full is as good as one that was never used, and full after the change too.
 ///
 /// # Cost
 ///

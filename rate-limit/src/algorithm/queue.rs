@@ -46,9 +46,9 @@ impl<A: Algorithm> Queue<A> {
         {
             self.algorithm.charge(&mut self.passed, ready, cells);
             self.ahead.pop_front();
-        }
-        if self.ahead.is_empty() {
-            self.tail = None;
+            if self.ahead.is_empty() {
+                self.tail = None;
+            }
         }
     }
 
@@ -81,13 +81,12 @@ impl<A: Algorithm> Queue<A> {
     }
 
     fn take(&mut self, now: Instant, cost: u32, spare: u32) -> Result<Allowed, Rejected> {
+        self.settle(now);
         if self.ahead.is_empty() {
             self.algorithm.take(&mut self.passed, now, cost, spare)
         } else {
-            self.look(now, cost, spare).and_then(|_| {
-                // All who waited have passed by now.
-                self.algorithm.take(&mut self.passed, now, cost, spare)
-            })
+            // Passes nothing, because somebody is in front.
+            self.look(now, cost, spare)
         }
     }
 

@@ -1,14 +1,19 @@
 //! Configurations in files.
 
+use std::fmt;
+
 use seawall_core::ConfigError;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use super::Config;
 use crate::Quota;
 
 /// The settings as a file has them.
-#[derive(Deserialize, Serialize)]
-#[serde(untagged, expecting = "a quota, as in \"100/s burst 200\", or a map with a `quota`")]
+#[derive(Serialize)]
+#[serde(untagged)]
 pub(super) enum Spec {
     Text(String),
     Fields(Fields),
@@ -29,6 +34,31 @@ pub(super) struct Fields {
 enum OneOrMore {
     One(String),
     More(Vec<String>),
+}
+
+/// By hand, because an untagged enum does not say which field is unknown.
+impl<'de> Deserialize<'de> for Spec {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct TextOrFields;
+
+        impl<'de> Visitor<'de> for TextOrFields {
+            type Value = Spec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a quota, as in \"100/s burst 200\", or a map with a `quota`")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Spec, E> {
+                Ok(Spec::Text(text.to_owned()))
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Spec, M::Error> {
+                Fields::deserialize(MapAccessDeserializer::new(map)).map(Spec::Fields)
+            }
+        }
+
+        from.deserialize_any(TextOrFields)
+    }
 }
 
 impl TryFrom<Spec> for Config {

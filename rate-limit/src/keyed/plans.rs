@@ -81,11 +81,21 @@ impl Plans {
     pub(super) fn move_to(&self, to: u8, mut from: u8, state: &mut u64, now: Instant) {
         if let Some((slot, at)) = self.moving.filter(|_| from == self.spare) {
             // As of the change, however much later its turn comes.
-            self.at(slot).adopt(self.at(from), state, at);
+            self.adopt(slot, from, state, at);
             from = slot;
         }
         if from != to {
-            self.at(to).adopt(self.at(from), state, now);
+            self.adopt(to, from, state, now);
+        }
+    }
+
+    fn adopt(&self, to: u8, from: u8, state: &mut u64, now: Instant) {
+        let (before, after) = (self.at(from), self.at(to));
+        if before.is_at_rest(*state, now) {
+            // It may have been forgotten just as well.
+            *state = after.rest();
+        } else {
+            after.adopt(before, state, now);
         }
     }
 

@@ -16,7 +16,7 @@ pub struct Snapshot {
     /// How many cells are left.
     pub remaining: u32,
     /// How long until it is at rest, if nobody calls until then.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration"))]
     pub reset_after: Duration,
     /// How many cells sheddable calls leave alone.
     pub reserve: u32,
@@ -24,9 +24,4 @@ pub struct Snapshot {
     pub shadow: bool,
     /// How many calls it decided on, where that is counted.
     pub totals: Option<Totals>,
-}
-
-#[cfg(feature = "serde")]
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_secs_f64())
 }
