@@ -105,7 +105,13 @@ async fn no_random_life_over_a_bad_network_leaves_a_ghost_with_a_real_agent() {
             let address = Address::new("127.0.0.1", 1 + seed as u16).unwrap();
             let registration = Registration::builder("orders", address).ttl(ms(600));
             let registration = registration.shutdown_timeout(ms(8_000)).build().unwrap();
-            let Ok(lease) = consul.register(registration).await else { return false };
+            let lease = loop {
+                match consul.register(registration.clone()).await {
+                    Ok(lease) => break lease,
+                    // It may have arrived all the same.
+                    Err(_) => sleep(ms(50)).await,
+                }
+            };
             for _ in 0..rng.usize(2..12) {
                 sleep(ms(rng.u64(..300))).await;
                 match rng.u8(..4) {
@@ -135,6 +141,6 @@ async fn no_random_life_over_a_bad_network_leaves_a_ghost_with_a_real_agent() {
     sleep(ms(700)).await;
     let left = ask(&agent, "/v1/agent/services").matches("\"ID\":").count();
     println!("{confirmed} of 40 ends were confirmed, {left} instances are left");
-    assert!(confirmed >= 30, "{confirmed} ends were confirmed");
+    assert!(confirmed >= 35, "{confirmed} ends were confirmed");
     assert!(left <= 40 - confirmed, "{left} left of {confirmed} confirmed");
 }

@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
 use reqwest::{Client, Method, Response, Url};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{Query, route::Route, settings::Settings};
 use crate::{RegisterError, wire};
@@ -24,6 +24,8 @@ pub(super) struct Http {
 pub(super) struct Peer {
     /// Registrations and heartbeats, which never queue behind queries that wait.
     pub(super) control: Client,
+    /// Bounds those: many leases of one process would take all connections that Consul grants.
+    pub(super) places: Semaphore,
     pub(super) waiting: Client,
     pub(super) base: Url,
     /// What errors call it.
@@ -83,8 +85,7 @@ impl<'a> At<'a> {
 
     /// Asks what does not wait for a change.
     pub(super) async fn ask(self, path: &[&str]) -> Result<Answer, RegisterError> {
-        let (url, limit) = (self.url(path, &[]), self.settings.request_timeout);
-        self.send(&self.peer.control, Method::GET, url, None, limit).await
+        self.command(Method::GET, self.url(path, &[]), None).await
     }
 
     pub(super) async fn put(
@@ -93,8 +94,19 @@ impl<'a> At<'a> {
         query: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<(), RegisterError> {
-        let (url, limit) = (self.url(path, query), self.settings.request_timeout);
-        self.send(&self.peer.control, Method::PUT, url, Some(body), limit).await.map(drop)
+        self.command(Method::PUT, self.url(path, query), Some(body)).await.map(drop)
+    }
+
+    async fn command(
+        self,
+        method: Method,
+        url: Url,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, RegisterError> {
+        // The semaphore is never closed.
+        let _place = self.peer.places.acquire().await.ok();
+        let limit = self.settings.request_timeout;
+        self.send(&self.peer.control, method, url, body, limit).await
     }
 
     /// What is there now, or once it changed since `index`, which Consul holds for up to `wait` and

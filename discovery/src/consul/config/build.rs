@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{Client, redirect};
 use seawall_core::ConfigError;
+use tokio::sync::Semaphore;
 
 use super::ConsulBuilder;
 use crate::{
@@ -24,6 +25,9 @@ const WAIT_MAX: Duration = Duration::from_secs(600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Finds out that the other side vanished without a word while a query waits.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Registrations and heartbeats under way at once. With those of the watches, half of the
+/// connections that Consul grants to one client address.
+const COMMANDS: usize = 32;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl ConsulBuilder {
@@ -94,7 +98,8 @@ impl ConsulBuilder {
 
     fn peer(&self, address: Address) -> Result<Peer, ConfigError> {
         let (control, waiting) = (self.client(&address)?, self.client(&address)?);
-        Ok(Peer { control, waiting, name: address.name(), base: address.base })
+        let places = Semaphore::new(COMMANDS);
+        Ok(Peer { control, places, waiting, name: address.name(), base: address.base })
     }
 
     fn client(&self, address: &Address) -> Result<Client, ConfigError> {
