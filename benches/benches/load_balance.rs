@@ -13,11 +13,14 @@ use futures_util::FutureExt as _;
 use pingora_load_balancing::{
     Backend, Backends, LoadBalancer,
     discovery::Static,
-    selection::{BackendIter, BackendSelection, RoundRobin},
+    selection::{BackendIter, BackendSelection, RoundRobin, consistent::KetamaHashing},
 };
 use seawall_benches::{Bare, call_now, timed, two_threads};
 use seawall_core::{Change, Endpoint, Guard, Outcome};
-use seawall_load_balance::{Balancer, Config, EndpointSet, PeakEwma, Picker, Policy};
+use seawall_load_balance::{
+    Balancer, Config, ConsistentHash, EndpointSet, HashKey, Maglev, PeakEwma, PickContext, Picker,
+    Policy, Ring,
+};
 use tower::{
     Service, ServiceExt as _,
     balance::p2c::Balance,
@@ -114,7 +117,11 @@ fn ewma(c: &mut Criterion) {
     bench_call(c, group, "tower", peak_ewma(1000));
 }
 
-fn pingora(count: usize, weight: impl Fn(usize) -> usize) -> LoadBalancer<RoundRobin> {
+fn pingora<S>(count: usize, weight: impl Fn(usize) -> usize) -> LoadBalancer<S>
+where
+    S: BackendSelection + 'static,
+    S::Iter: BackendIter,
+{
     let backend = |number: usize| {
         let address = format!("10.0.{}.{}:80", number / 250, number % 250 + 1);
         Backend::new_with_weight(&address, weight(number)).expect("an address")
@@ -125,20 +132,21 @@ fn pingora(count: usize, weight: impl Fn(usize) -> usize) -> LoadBalancer<RoundR
     balancer
 }
 
-fn select<S>(balancer: &LoadBalancer<S>)
+fn select<S>(balancer: &LoadBalancer<S>, key: &[u8])
 where
     S: BackendSelection + 'static,
     S::Iter: BackendIter,
 {
-    black_box(balancer.select(b"", 256));
+    black_box(balancer.select(key, 256));
 }
 
 fn round_robin(c: &mut Criterion) {
-    let (one, peer) = (picker(endpoints(1000), Policy::RoundRobin), pingora(1000, |_| 1));
+    let (one, peer) =
+        (picker(endpoints(1000), Policy::RoundRobin), pingora::<RoundRobin>(1000, |_| 1));
     let mut group = c.benchmark_group("pick_round_robin_1000");
     let mut alone = one.clone();
     group.bench_function("seawall", |b| b.iter(|| pick(&mut alone)));
-    group.bench_function("pingora", |b| b.iter(|| select(&peer)));
+    group.bench_function("pingora", |b| b.iter(|| select(&peer, b"")));
     group.finish();
     let mut group = c.benchmark_group("pick_round_robin_1000_2_threads");
     group.bench_function("seawall", |b| {
@@ -149,15 +157,61 @@ fn round_robin(c: &mut Criterion) {
             })
         })
     });
-    group.bench_function("pingora", |b| b.iter_custom(|n| two_threads(n, || || select(&peer))));
+    group
+        .bench_function("pingora", |b| b.iter_custom(|n| two_threads(n, || || select(&peer, b""))));
 }
 
 fn in_turn_by_weight(c: &mut Criterion) {
     let mut group = c.benchmark_group("pick_weighted_1000");
     let mut one = picker(weighted(1000), Policy::RoundRobin);
     group.bench_function("seawall", |b| b.iter(|| pick(&mut one)));
-    let peer = pingora(1000, |number| weight(number).into());
-    group.bench_function("pingora", |b| b.iter(|| select(&peer)));
+    let peer = pingora::<RoundRobin>(1000, |number| weight(number).into());
+    group.bench_function("pingora", |b| b.iter(|| select(&peer, b"")));
+}
+
+fn ring() -> Policy {
+    // The default bound would halve the points of 50,000 endpoints.
+    Policy::ConsistentHash(ConsistentHash::ring(
+        Ring::new().with_points(160).with_max_points(1 << 23),
+    ))
+}
+
+fn maglev() -> Policy {
+    Policy::ConsistentHash(ConsistentHash::maglev(Maglev::new()))
+}
+
+/// More keys than caches hold endpoints of, one after the other.
+fn keys() -> impl Iterator<Item = [u8; 16]> {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let keys: Vec<_> = (0..1 << 16).map(|_| rng.u128(..).to_le_bytes()).collect();
+    (0..keys.len()).cycle().map(move |at| keys[at])
+}
+
+/// Both hash the key as a part of the pick.
+fn pick_by_key(picker: &mut Picker, key: &[u8]) {
+    let context = PickContext::new().with_key(HashKey::of(key));
+    if let Some(picked) = black_box(picker.pick_for(context)) {
+        picked.finish(Outcome::Success);
+    }
+}
+
+fn by_key(c: &mut Criterion) {
+    for count in [1000, 50_000] {
+        let mut group = c.benchmark_group(format!("pick_ring_{count}"));
+        let (mut one, mut row) = (picker(endpoints(count), ring()), keys());
+        group.bench_function("seawall", |b| {
+            b.iter(|| pick_by_key(&mut one, &row.next().expect("endless")));
+        });
+        let (peer, mut row) = (pingora::<KetamaHashing>(count, |_| 1), keys());
+        group.bench_function("pingora", |b| {
+            b.iter(|| select(&peer, &row.next().expect("endless")));
+        });
+    }
+    let mut group = c.benchmark_group("pick_maglev_1000");
+    let (mut one, mut row) = (picker(endpoints(1000), maglev()), keys());
+    group.bench_function("seawall", |b| {
+        b.iter(|| pick_by_key(&mut one, &row.next().expect("endless")));
+    });
 }
 
 /// The time per call when two threads make `calls` each on clones of one service.
@@ -203,34 +257,50 @@ fn shared_call(c: &mut Criterion) {
     group.bench_function("tower_buffer", |b| b.iter_custom(|n| two_callers(&runtime, n, &buffer)));
 }
 
-fn changes(c: &mut Criterion) {
-    let set = endpoints(100_000);
-    let picker = picker(set.clone(), Policy::PowerOfTwo);
-    let mut group = c.benchmark_group("set_change_1_of_100000");
-    group.sample_size(20);
-    let mut weight = 0;
-    group.bench_function("seawall_p2c", |b| {
-        b.iter(|| {
-            weight = weight % 100 + 1;
-            set.apply([Change::Update(endpoint(50_000).with_weight(weight))]);
-        });
-    });
-    group.finish();
-    let mut group = c.benchmark_group("set_replace_100000");
-    group.sample_size(10);
-    group.bench_function("seawall_p2c", |b| {
-        b.iter_batched(
-            || {
-                weight = weight % 100 + 1;
-                let changed = |number| endpoint(number).with_weight(weight);
-                (0..100_000).map(changed).collect::<Vec<_>>()
-            },
-            |all| set.replace(all),
-            BatchSize::PerIteration,
-        );
-    });
-    drop(picker);
+/// Until the policy's table shows the set as it is: at once, unless it is made in the background.
+fn settle(picker: &Picker) {
+    while !picker.is_settled() {
+        thread::yield_now();
+    }
 }
 
-criterion_group!(benches, p2c, ewma, round_robin, in_turn_by_weight, shared_call, changes);
+fn changes(c: &mut Criterion) {
+    let ring = Policy::ConsistentHash(ConsistentHash::ring(Ring::new()));
+    for (name, policy) in
+        [("seawall_p2c", Policy::PowerOfTwo), ("seawall_ring", ring), ("seawall_maglev", maglev())]
+    {
+        let set = endpoints(100_000);
+        let picker = picker(set.clone(), policy);
+        settle(&picker);
+        let mut group = c.benchmark_group("set_change_1_of_100000");
+        group.sample_size(20);
+        let mut weight = 0;
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                weight = weight % 100 + 1;
+                set.apply([Change::Update(endpoint(50_000).with_weight(weight))]);
+                settle(&picker);
+            });
+        });
+        group.finish();
+        let mut group = c.benchmark_group("set_replace_100000");
+        group.sample_size(10);
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || {
+                    weight = weight % 100 + 1;
+                    let changed = |number| endpoint(number).with_weight(weight);
+                    (0..100_000).map(changed).collect::<Vec<_>>()
+                },
+                |all| {
+                    set.replace(all);
+                    settle(&picker);
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+}
+
+criterion_group!(benches, p2c, ewma, round_robin, in_turn_by_weight, by_key, shared_call, changes);
 criterion_main!(benches);

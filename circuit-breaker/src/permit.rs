@@ -136,7 +136,7 @@ impl<P: Deref<Target = Shared>> Held<P> {
     #[inline]
     fn answered(&mut self) {
         if let Some(shared) = &self.shared {
-            self.ticket = shared.machine.answered(self.ticket, || shared.clock.now());
+            shared.machine.answered(&mut self.ticket, || shared.clock.now());
         }
     }
 

@@ -74,10 +74,7 @@ impl Middleware for CircuitBreakerMiddleware {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let permit = self
-            .breaker
-            .admit_owned()
-            .map_err(|rejected| refused(self.breaker.rejection(rejected)))?;
+        let permit = self.breaker.admit_or_reject().map_err(refused)?;
         run(&self.track, permit, request, extensions, next).await
     }
 }

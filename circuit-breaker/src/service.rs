@@ -114,9 +114,9 @@ where
                 self.asked = false;
                 ResponseFuture::admitted(self.inner.call(request), permit, self.track.clone())
             }
-            Err(rejected) => {
+            Err(rejection) => {
                 self.let_go();
-                ResponseFuture::rejected(self.admit.rejection(rejected))
+                ResponseFuture::rejected(rejection)
             }
         }
     }

@@ -59,8 +59,7 @@ impl ConsistentHash {
     ///
     /// # Cost
     ///
-    /// A pick reads one cell of a guide and then, on average, a few points. A point takes 8 bytes, a
-    /// guide one more. A change copies the few parts of the ring that the changed endpoints' points
+    /// A pick looks at a few neighbouring points, however many there are. A point takes 8 bytes. A change copies the few parts of the ring that the changed endpoints' points
     /// are in, and shares the rest with the ring before.
     pub fn ring(ring: Ring) -> Self {
         Self::new(Places::Ring(ring))

@@ -74,6 +74,8 @@ mod set;
 mod shared;
 mod slow_start;
 mod snapshot;
+#[cfg(feature = "http")]
+mod sticky;
 mod sync;
 mod tried;
 mod view;
@@ -108,6 +110,9 @@ pub use rule::{CustomRule, Roster, Rule, View};
 pub use set::{EndpointSet, Source};
 pub use slow_start::SlowStart;
 pub use snapshot::{BalancerSnapshot, EndpointSnapshot};
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use sticky::{StickyFuture, StickyLayer, StickyService};
 pub use tried::{Attempt, Tried};
 
 #[doc = include_str!("../README.md")]

@@ -12,8 +12,8 @@ use std::{
 use common::{endpoint, endpoints};
 use seawall_core::{Endpoint, Guard, Outcome};
 use seawall_load_balance::{
-    Balancer, Config, Ejection, EndpointSet, PeakEwma, Picker, Policy, Roster, Rule, SlowStart,
-    View,
+    AbsentKey, Balancer, Config, ConsistentHash, Ejection, EndpointSet, HashKey, Maglev, PeakEwma,
+    PickContext, Picker, Policy, Ring, Roster, Rule, SlowStart, View,
 };
 use seawall_test_support::{CountingAllocator, allocations};
 use tower::Service;
@@ -36,10 +36,12 @@ impl Rule for Any {
 }
 
 fn picks(picker: &mut Picker) {
-    for _ in 0..10_000 {
+    for number in 0..10_000_u32 {
         picker.pick().unwrap().finish(Outcome::Success);
         drop(black_box(picker.pick().unwrap()));
         drop(black_box(picker.clone()));
+        let key = HashKey::of(number.to_le_bytes());
+        picker.pick_for(PickContext::new().with_key(key)).unwrap().finish(Outcome::Success);
     }
 }
 
@@ -63,9 +65,19 @@ fn a_pick_its_guard_and_a_clone_allocate_nothing() {
         Picker::new(endpoints(1)),
         Picker::new(endpoints(1000)),
         Picker::new(weighted.clone()),
-        Picker::with_config(weighted, watchful),
+        Picker::with_config(weighted.clone(), watchful),
     ];
-    for mut picker in first.into_iter().chain(others) {
+    let hashed = [
+        ConsistentHash::ring(Ring::new()),
+        ConsistentHash::ring(Ring::ketama()).with_absent_key(AbsentKey::RoundRobin),
+        ConsistentHash::maglev(Maglev::new()).with_bounded_load(110),
+        ConsistentHash::rendezvous(),
+    ];
+    let by_key = hashed.map(|rule| {
+        let config = Config::builder().policy(Policy::ConsistentHash(rule)).build().unwrap();
+        Picker::with_config(weighted.clone(), config)
+    });
+    for mut picker in first.into_iter().chain(others).chain(by_key) {
         // Makes every service, and what a thread needs once.
         let unmade = |picker: &Picker| {
             picker

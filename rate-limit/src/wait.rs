@@ -1,9 +1,8 @@
 //! Waiting for cells, in turn.
 //!
-//! The queue is the state of the algorithm: a caller who has to wait takes its cells at once, so that
-//! whoever asks later, however little, comes after it, and a large cost is not starved by small ones.
-//! It then sleeps until its turn. There is nobody to wake the next one, and nobody to wait for who
-//! sleeps on.
+//! The queue is the bucket itself: a caller who has to wait takes its cells at once, so that whoever
+//! asks later, however little, comes after it, and a large cost is not starved by small ones. It then
+//! sleeps until its turn. There is no list of waiting tasks to lock, and nobody to wake the next one.
 
 use std::{
     fmt,
@@ -18,24 +17,23 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::{
     Allowed, RateLimiter, Rejected, TokenBucket,
     algorithm::{Algorithm, Booked},
-    limiter::Acquired,
     reservation::Ticket,
 };
 
 pin_project! {
     /// Waits until cells pass; see [`RateLimiter::until_ready`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct UntilReady<'a, A: Algorithm = TokenBucket> {
-        limiter: &'a RateLimiter<A>,
+    pub struct UntilReady<'a> {
+        limiter: &'a RateLimiter,
         cost: u32,
         patience: Duration,
         #[pin]
-        wait: Option<Wait<A>>,
+        wait: Option<Wait<TokenBucket>>,
     }
 }
 
-impl<'a, A: Algorithm> UntilReady<'a, A> {
-    pub(crate) fn new(limiter: &'a RateLimiter<A>, cost: u32) -> Self {
+impl<'a> UntilReady<'a> {
+    pub(crate) fn new(limiter: &'a RateLimiter, cost: u32) -> Self {
         Self { limiter, cost, patience: Duration::MAX, wait: None }
     }
 
@@ -46,19 +44,19 @@ impl<'a, A: Algorithm> UntilReady<'a, A> {
     }
 }
 
-impl<A: Algorithm> Future for UntilReady<'_, A> {
+impl Future for UntilReady<'_> {
     type Output = Result<Allowed, Rejected>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.wait.is_none() {
-            match this.limiter.acquire(*this.cost, *this.patience)? {
-                Acquired::Now(allowed) => return Poll::Ready(Ok(allowed)),
-                Acquired::Later(booked) => {
-                    this.wait.set(Some(Wait::new(this.limiter.clone(), booked)));
-                }
+            // Nobody waits, or this would not pass: the queue is ahead of the clock.
+            if let Ok(allowed) = this.limiter.check_n(*this.cost) {
+                return Poll::Ready(Ok(allowed));
             }
+            let booked = this.limiter.book(*this.cost, *this.patience)?;
+            this.wait.set(Some(Wait::new(this.limiter.clone(), booked)));
         }
         match this.wait.as_pin_mut() {
             Some(wait) => wait.poll(cx).map(Ok),
@@ -67,7 +65,7 @@ impl<A: Algorithm> Future for UntilReady<'_, A> {
     }
 }
 
-impl<A: Algorithm> fmt::Debug for UntilReady<'_, A> {
+impl fmt::Debug for UntilReady<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UntilReady")
             .field("limiter", &self.limiter)

@@ -46,15 +46,9 @@ where
     F: Fn(&Req) -> K,
 {
     type Permit = OwnedPermit;
-    type Rejected = Rejection;
 
     fn admit(&self, request: &Req) -> Result<OwnedPermit, Rejection> {
-        let breaker = self.registry.get(&(self.key)(request));
-        breaker.admit_owned().map_err(|rejected| breaker.rejection(rejected))
-    }
-
-    fn rejection(&self, rejection: Rejection) -> Rejection {
-        rejection
+        self.registry.get(&(self.key)(request)).admit_or_reject()
     }
 }
 

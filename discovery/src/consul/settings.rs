@@ -1,6 +1,8 @@
 //! What a builder has checked.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
+
+use reqwest::Url;
 
 use super::{Query, token::Token};
 use crate::backoff::Backoff;
@@ -22,9 +24,8 @@ pub enum EmptyAnswers {
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
+    pub(super) base: Url,
     pub(super) token: Token,
-    pub(super) auth: Option<Auth>,
-    pub(super) return_after: Duration,
     pub(super) query: Query,
     pub(super) namespace: Option<String>,
     pub(super) partition: Option<String>,
@@ -35,17 +36,4 @@ pub(super) struct Settings {
     pub(super) empty_answers: EmptyAnswers,
     pub(super) answer_max: usize,
     pub(super) in_flight: usize,
-}
-
-/// User and password.
-#[derive(Clone)]
-pub(super) struct Auth {
-    pub(super) user: String,
-    pub(super) password: String,
-}
-
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Auth(..)")
-    }
 }

@@ -11,7 +11,8 @@ use seawall_core::ConfigError;
 use super::{HashKey, KeySource, cookie};
 use crate::Attempt;
 
-/// Where the key of a request comes from.
+/// Where the key of a request comes from. A [`HashKey`] in a request's extensions, or in an
+/// [`Attempt`], comes before all places.
 ///
 /// # Cost
 ///
@@ -74,7 +75,7 @@ impl KeyFrom {
         Ok(Self::place(Place::Header(name)))
     }
 
-    /// The value of a cookie, for sticky sessions; see `StickyLayer` for
+    /// The value of a cookie, for sticky sessions; see [`StickyLayer`](crate::StickyLayer) for
     /// clients that have none yet.
     pub fn cookie(name: impl Into<Arc<str>>) -> Self {
         Self::place(Place::Cookie(name.into()))
@@ -114,7 +115,7 @@ impl KeyFrom {
 
 impl<Req: KeyedRequest> KeySource<Req> for KeyFrom {
     fn key(&self, request: &Req) -> Option<HashKey> {
-        self.places.iter().find_map(|place| match place {
+        let found = |place: &Place| match place {
             Place::Header(name) => {
                 let value = request.headers().get(name)?;
                 Some(self.hash(value.as_bytes()))
@@ -125,7 +126,8 @@ impl<Req: KeyedRequest> KeySource<Req> for KeyFrom {
                 IpAddr::V4(ip) => self.hash(&ip.octets()),
                 IpAddr::V6(ip) => self.hash(&ip.octets()),
             }),
-        })
+        };
+        request.given().or_else(|| self.places.iter().find_map(found))
     }
 }
 
@@ -139,6 +141,11 @@ pub trait KeyedRequest {
 
     /// Whose request it is, if that is known.
     fn peer(&self) -> Option<IpAddr> {
+        None
+    }
+
+    /// A key that comes with it.
+    fn given(&self) -> Option<HashKey> {
         None
     }
 }
@@ -157,6 +164,10 @@ impl<B> KeyedRequest for Request<B> {
         let socket = extensions.get().map(SocketAddr::ip);
         socket.or_else(|| extensions.get().copied())
     }
+
+    fn given(&self) -> Option<HashKey> {
+        self.extensions().get().copied()
+    }
 }
 
 impl<Req: KeyedRequest> KeyedRequest for Attempt<Req> {
@@ -170,6 +181,10 @@ impl<Req: KeyedRequest> KeyedRequest for Attempt<Req> {
 
     fn peer(&self) -> Option<IpAddr> {
         self.request.peer()
+    }
+
+    fn given(&self) -> Option<HashKey> {
+        self.key.or_else(|| self.request.given())
     }
 }
 
@@ -214,6 +229,15 @@ mod tests {
         let from = KeyFrom::cookie("no").or(KeyFrom::header("tenant").unwrap());
         assert_eq!(from.key(&request()), Some(HashKey::of("t")));
         assert_eq!(from.key(&nothing), None);
+    }
+
+    #[test]
+    fn a_key_that_comes_with_the_request_wins() {
+        let mut request = request();
+        request.extensions_mut().insert(HashKey::of("own"));
+        assert_eq!(KeyFrom::path().key(&request), Some(HashKey::of("own")));
+        let attempt = Attempt { key: Some(HashKey::of("other")), ..Attempt::new(request) };
+        assert_eq!(KeyFrom::path().key(&attempt), Some(HashKey::of("other")));
     }
 
     #[test]

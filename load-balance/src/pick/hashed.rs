@@ -25,7 +25,7 @@ pub(crate) fn hashed(
 
 #[inline]
 fn by_key(of: &mut impl Candidates, placement: &Placement, key: HashKey) -> Option<usize> {
-    let found = placement.find(key, WALK, |at| of.share(at).is_some());
+    let found = placement.best(key, WALK, |at| of.share(at).is_some());
     if found.is_some() {
         return found;
     }

@@ -44,8 +44,22 @@ impl Placement {
         }
     }
 
+    /// The key's own endpoint if it fits, else the next that does, among about `most`.
+    #[inline]
+    pub(crate) fn best(
+        &self,
+        key: HashKey,
+        most: usize,
+        fits: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
+        match self {
+            Self::Rendezvous(rendezvous) => rendezvous.best(key, fits),
+            _ => self.find(key, most, fits),
+        }
+    }
+
     /// Asks `takes` for one endpoint after the other, beginning with the key's own, up to `most`
-    /// times, and returns the first that does.
+    /// times, and returns the first that does, without asking another.
     #[inline]
     pub(crate) fn find(
         &self,

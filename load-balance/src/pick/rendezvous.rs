@@ -5,6 +5,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::place::{Fate, Placed, compare};
 use crate::HashKey;
 
+/// How many endpoints are asked for a key in the order of their scores.
+const PASSES: usize = 16;
+
 pub(crate) struct Rendezvous {
     seed: u64,
     /// The hash of each endpoint's id.
@@ -32,34 +35,43 @@ impl Rendezvous {
         Self { seed: self.seed, ids, weights }
     }
 
-    /// The best of those that `takes` holds for. It asks only whoever is better than all before it
-    /// that were taken: a few, however many there are.
-    pub(crate) fn find(&self, key: HashKey, takes: impl FnMut(usize) -> bool) -> Option<usize> {
-        let key = key.hash().to_le_bytes();
-        let hashes = self.ids.iter().map(|id| xxh3_64_with_seed(&key, *id));
-        match &self.weights {
-            // The least logarithm is that of the highest hash.
-            None => least(hashes.map(|hash| !hash), takes),
-            Some(weights) => {
-                let costs = hashes.zip(weights);
-                least(costs.map(|(hash, weight)| minus_ln(hash) / f64::from(*weight)), takes)
+    /// The best of those that fit. It asks only whoever is better than all before it that do: a few,
+    /// however many there are.
+    pub(crate) fn best(&self, key: HashKey, mut fits: impl FnMut(usize) -> bool) -> Option<usize> {
+        let mut best: Option<(f64, usize)> = None;
+        for (at, cost) in self.costs(key).enumerate() {
+            if best.is_none_or(|(best, _)| cost < best) && fits(at) {
+                best = Some((cost, at));
             }
         }
+        best.map(|(_, at)| at)
     }
-}
 
-/// The place of the least cost that `takes` holds for; of equal ones the first.
-fn least<T: PartialOrd + Copy>(
-    costs: impl Iterator<Item = T>,
-    mut takes: impl FnMut(usize) -> bool,
-) -> Option<usize> {
-    let mut best: Option<(usize, T)> = None;
-    for (at, cost) in costs.enumerate() {
-        if best.is_none_or(|(_, best)| cost < best) && takes(at) {
-            best = Some((at, cost));
+    /// Asks one after the other, from the best on, and returns the first that takes the key.
+    pub(crate) fn find(&self, key: HashKey, mut takes: impl FnMut(usize) -> bool) -> Option<usize> {
+        let mut asked = None;
+        for _ in 0..PASSES {
+            let costs = self.costs(key).enumerate().map(|(at, cost)| (cost, at));
+            let left = costs.filter(|next| asked.is_none_or(|asked| *next > asked));
+            let next = left.reduce(|a, b| if b < a { b } else { a })?;
+            if takes(next.1) {
+                return Some(next.1);
+            }
+            asked = Some(next);
         }
+        None
     }
-    best.map(|(at, _)| at)
+
+    /// What the key costs at each endpoint.
+    fn costs(&self, key: HashKey) -> impl Iterator<Item = f64> {
+        let key = key.hash().to_le_bytes();
+        let hashes = self.ids.iter().map(move |id| xxh3_64_with_seed(&key, *id));
+        hashes.enumerate().map(|(at, hash)| match &self.weights {
+            // The least logarithm is that of the highest hash.
+            None => (!hash >> 11) as f64,
+            Some(weights) => minus_ln(hash) / f64::from(weights[at]),
+        })
+    }
 }
 
 /// -ln of a hash as a number between 0 and 1.
@@ -95,7 +107,7 @@ mod tests {
     }
 
     fn owner<'a>(rendezvous: &Rendezvous, names: &'a [Name], key: HashKey) -> &'a Name {
-        &names[rendezvous.find(key, |_| true).unwrap()]
+        &names[rendezvous.best(key, |_| true).unwrap()]
     }
 
     #[test]
@@ -115,7 +127,7 @@ mod tests {
         (0..10).for_each(|at| names[at].1 = at as u16 + 1);
         let rendezvous = rendezvous(&names);
         let mut counts = [0_u32; 10];
-        keys(55_000).for_each(|key| counts[rendezvous.find(key, |_| true).unwrap()] += 1);
+        keys(55_000).for_each(|key| counts[rendezvous.best(key, |_| true).unwrap()] += 1);
         for (at, count) in counts.iter().enumerate() {
             let share = 1000.0 * (at + 1) as f64;
             // Five standard deviations.
@@ -145,12 +157,34 @@ mod tests {
         let (all_of, without_of) = (rendezvous(&all), rendezvous(&without));
         for key in keys(1000) {
             let mut asked = 0;
-            let found = all_of.find(key, |place| {
+            let found = all_of.best(key, |place| {
                 asked += 1;
                 place != 3
             });
             assert_eq!(&all[found.unwrap()], owner(&without_of, &without, key));
             assert!(asked < 20, "asked {asked}");
+        }
+    }
+
+    #[test]
+    fn those_that_are_asked_in_turn_are_the_best_of_those_that_are_left() {
+        let mut all = names(0..10);
+        all[3].1 = 4;
+        let rendezvous = rendezvous(&all);
+        for key in keys(200) {
+            let mut row = Vec::new();
+            assert_eq!(
+                rendezvous.find(key, |at| {
+                    row.push(at);
+                    false
+                }),
+                None
+            );
+            assert_eq!(row.len(), 10);
+            for (nth, at) in row.iter().enumerate() {
+                let left = rendezvous.best(key, |at| !row[..nth].contains(&at));
+                assert_eq!(left, Some(*at));
+            }
         }
     }
 }

@@ -3,10 +3,8 @@
 mod chunk;
 mod points;
 
-use std::sync::Arc;
-
 use self::{
-    chunk::{Chunk, Point},
+    chunk::{Chunk, Point, changed, first},
     points::Points,
 };
 use super::place::{Fate, Placed, compare};
@@ -20,7 +18,7 @@ use crate::HashKey;
 pub(crate) struct Ring {
     points: Points,
     /// As many as `bits` bits can tell apart.
-    chunks: Vec<Arc<Chunk>>,
+    chunks: Vec<Chunk>,
     bits: u32,
     slots: Slots,
     /// The number of points in each slot.
@@ -38,8 +36,9 @@ struct Slots {
     free: Vec<u32>,
 }
 
-/// About so many points to a chunk: a copy of one takes a microsecond, and 2^22 points make 4,096.
-const CHUNK_BITS: u32 = 10;
+/// About 2^9 points to a chunk: a search that goes by their number errs by a dozen, and 2^22 points
+/// make 8,192 chunks.
+const CHUNK_BITS: u32 = 9;
 
 /// Where a point is, and the place in the list of its endpoint: equal positions are ordered by id.
 type Spot = u64;
@@ -52,7 +51,7 @@ impl Ring {
     pub(crate) fn new(ring: &crate::Ring, seed: u64) -> Self {
         Self {
             points: Points::new(ring, seed),
-            chunks: vec![Arc::default()],
+            chunks: vec![Chunk::default()],
             bits: 0,
             slots: Slots::default(),
             counts: Vec::new(),
@@ -68,7 +67,7 @@ impl Ring {
             // The chunks have become too large or too small: once in a quadrupling.
             let empty = Self {
                 points: self.points.clone(),
-                chunks: vec![Arc::default(); 1 << bits],
+                chunks: vec![Chunk::default(); 1 << bits],
                 bits,
                 slots: Slots::default(),
                 counts: Vec::new(),
@@ -132,7 +131,7 @@ impl Ring {
             }
             let leaves = leaves.iter().map(|spot| Point::at(*spot, old_of));
             let enters = enters.iter().map(|spot| Point::at(*spot, &of));
-            Arc::new(chunk.after(leaves, enters, self.bits, &slots.places))
+            changed(chunk, leaves, enters, &slots.places)
         });
         let chunks = chunks.collect();
         slots.of = of;
@@ -149,8 +148,8 @@ impl Ring {
         let position = (key.hash() >> 32) as u32;
         let number = if self.bits == 0 { 0 } else { (position >> (32 - self.bits)) as usize };
         let chunk = &self.chunks[number];
-        let first = chunk.first(position, self.bits);
-        if let Some(point) = chunk.points.get(first) {
+        let first = first(chunk, position, self.bits);
+        if let Some(point) = chunk.get(first) {
             let place = self.slots.places[point.slot as usize] as usize;
             if takes(place) {
                 return Some(place);
@@ -168,9 +167,9 @@ impl Ring {
         most: usize,
         mut takes: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
-        let rest = self.chunks[number].points.iter().skip(first + 1);
+        let rest = self.chunks[number].iter().skip(first + 1);
         let others = self.chunks[number + 1..].iter().chain(&self.chunks[..=number]);
-        let points = rest.chain(others.flat_map(|chunk| chunk.points.iter()));
+        let points = rest.chain(others.flat_map(|chunk| chunk.iter()));
         let mut last = None;
         for point in points.take(self.len.min(most)) {
             // Neighbours on the ring are often of one endpoint in a small set.
@@ -204,7 +203,7 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use proptest::prelude::*;
     use seawall_core::EndpointId;
@@ -222,7 +221,7 @@ mod tests {
 
     /// All points of the ring in order, as (position, id).
     fn all<'a>(ring: &Ring, names: &'a [Name]) -> Vec<(u32, &'a str)> {
-        let points = ring.chunks.iter().flat_map(|chunk| &chunk.points);
+        let points = ring.chunks.iter().flat_map(|chunk| chunk.iter());
         let name = |point: &Point| {
             let place = ring.slots.places[point.slot as usize] as usize;
             (point.position, names[place].0.as_str())
