@@ -2,7 +2,7 @@
 
 use seawall_core::{Guard, Reason, Rejection};
 
-use crate::{CircuitBreaker, OwnedPermit};
+use crate::{CircuitBreaker, OwnedPermit, Rejected};
 
 /// Decides which calls may be made: a [`CircuitBreaker`], the breakers of a
 /// [registry](crate::registry), a [throttle](crate::throttle).
@@ -12,6 +12,9 @@ use crate::{CircuitBreaker, OwnedPermit};
 pub trait Admit<Req> {
     /// Held until the call has ended, and told how.
     type Permit: Guard;
+
+    /// A refusal, as small as it can be: the answer to a caller then stays in registers.
+    type Rejected;
 
     /// Whether a call may be admitted, before its request is known. While it may not, the service
     /// inside is left alone.
@@ -24,8 +27,11 @@ pub trait Admit<Req> {
     ///
     /// # Errors
     ///
-    /// The refusal, which the caller gets.
-    fn admit(&self, request: &Req) -> Result<Self::Permit, Rejection>;
+    /// The refusal.
+    fn admit(&self, request: &Req) -> Result<Self::Permit, Self::Rejected>;
+
+    /// `rejected` as the caller gets it.
+    fn rejection(&self, rejected: Self::Rejected) -> Rejection;
 
     /// The refusal of a call after [`would_admit`](Self::would_admit) has said no: who implements
     /// that one implements this one too.
@@ -37,6 +43,7 @@ pub trait Admit<Req> {
 
 impl<Req> Admit<Req> for CircuitBreaker {
     type Permit = OwnedPermit;
+    type Rejected = Rejected;
 
     #[inline]
     fn would_admit(&self) -> bool {
@@ -44,8 +51,12 @@ impl<Req> Admit<Req> for CircuitBreaker {
     }
 
     #[inline]
-    fn admit(&self, _: &Req) -> Result<OwnedPermit, Rejection> {
-        self.admit_or_reject()
+    fn admit(&self, _: &Req) -> Result<OwnedPermit, Rejected> {
+        self.admit_owned()
+    }
+
+    fn rejection(&self, rejected: Rejected) -> Rejection {
+        self.rejection(rejected)
     }
 
     fn refuse(&self, _: &Req) -> Rejection {

@@ -249,12 +249,6 @@ impl CircuitBreaker {
         Arc::strong_count(&self.shared) > handles
     }
 
-    /// As [`admit_owned`](Self::admit_owned), with the refusal as services return it.
-    #[inline]
-    pub(crate) fn admit_or_reject(&self) -> Result<OwnedPermit, Rejection> {
-        self.admit_owned().map_err(|rejected| self.rejection(rejected))
-    }
-
     /// A refusal without an attempt, for a service that was not made ready.
     pub(crate) fn refuse(&self) -> Rejection {
         let rejected = self.shared.machine.refusal(self.shared.clock.now());

@@ -1,6 +1,7 @@
 //! The future of a call through the service.
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -53,24 +54,29 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().call.project() {
-            CallProj::Admitted { inner, permit: slot, track } => {
-                // Out of the future while the call runs: a runtime that catches a panic drops the
-                // future only later, when nothing tells that there was one.
-                let permit = slot.take().expect("the future is polled after its result");
-                match inner.poll(cx) {
-                    Poll::Ready(result) => {
-                        Poll::Ready(track.track(result, permit).map_err(Error::Inner))
-                    }
-                    Poll::Pending => {
-                        *slot = Some(permit);
-                        Poll::Pending
-                    }
-                }
+            CallProj::Admitted { inner, permit, track } => {
+                // A runtime that catches a panic drops the future only later, when nothing tells that
+                // there was one.
+                let unwound = DropWhenUnwound(&mut *permit);
+                let result = inner.poll(cx);
+                mem::forget(unwound);
+                let Poll::Ready(result) = result else { return Poll::Pending };
+                let permit = permit.take().expect("the future is polled after its result");
+                Poll::Ready(track.track(result, permit).map_err(Error::Inner))
             }
             CallProj::Rejected { rejection } => {
                 let rejection = rejection.take().expect("the future is polled after its result");
                 Poll::Ready(Err(Error::Rejected(rejection)))
             }
         }
+    }
+}
+
+/// Drops what it points to, unless it is forgotten.
+struct DropWhenUnwound<'a, P>(&'a mut Option<P>);
+
+impl<P> Drop for DropWhenUnwound<'_, P> {
+    fn drop(&mut self) {
+        *self.0 = None;
     }
 }

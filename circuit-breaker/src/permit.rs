@@ -136,7 +136,7 @@ impl<P: Deref<Target = Shared>> Held<P> {
     #[inline]
     fn answered(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.machine.answered(&mut self.ticket, || shared.clock.now());
+            self.ticket = shared.machine.answered(self.ticket, || shared.clock.now());
         }
     }
 

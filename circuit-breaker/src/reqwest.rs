@@ -74,7 +74,10 @@ impl Middleware for CircuitBreakerMiddleware {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let permit = self.breaker.admit_or_reject().map_err(refused)?;
+        let permit = self
+            .breaker
+            .admit_owned()
+            .map_err(|rejected| refused(self.breaker.rejection(rejected)))?;
         run(&self.track, permit, request, extensions, next).await
     }
 }

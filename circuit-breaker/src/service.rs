@@ -114,9 +114,9 @@ where
                 self.asked = false;
                 ResponseFuture::admitted(self.inner.call(request), permit, self.track.clone())
             }
-            Err(rejection) => {
+            Err(rejected) => {
                 self.let_go();
-                ResponseFuture::rejected(rejection)
+                ResponseFuture::rejected(self.admit.rejection(rejected))
             }
         }
     }

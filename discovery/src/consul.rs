@@ -7,33 +7,47 @@ use seawall_core::ConfigError;
 
 use crate::{Lease, RegisterError, Registrar, Registration, Resolver, Watch, hub::Hub};
 
-mod agent;
+mod address;
+mod body;
+mod catalog;
 mod config;
 mod cursor;
 mod decode;
 mod entry;
 mod env;
 mod follow;
+mod herd;
+mod home;
 mod http;
+mod instances;
 mod query;
+mod route;
 mod settings;
+#[cfg(feature = "consul-tls")]
+mod tls;
 mod token;
+mod turns;
 
+pub use catalog::Services;
 pub use config::ConsulBuilder;
 pub use query::{Consistency, Query, WeightFrom};
 pub use settings::EmptyAnswers;
 
+use herd::Herd;
+use home::Home;
 use http::Http;
+use instances::Instances;
 use settings::Settings;
+use turns::Turns;
 
 /// A Consul agent: registers instances with it and follows services through it.
 ///
-/// Clones share connections and watches. Talks HTTP to the agent, usually the one on this machine;
-/// for `https` turn on one of reqwest's TLS features in your own `Cargo.toml`.
+/// Clones share connections and watches. Talks HTTP to the agent, usually the one on this machine,
+/// or HTTPS with the feature `consul-tls`, or either over a Unix socket (`unix:///path`).
 ///
 /// # What it asks of Consul
 ///
-/// - Registering: `PUT /v1/agent/service/register` with a TTL check, the health from the first
+/// - Registering: `PUT /v1/agent/service/register` with the checks, the health from the first
 ///   moment on, then `PUT /v1/agent/check/update/…` at once and every third of the TTL. A check or
 ///   service that the agent does not know is registered again.
 /// - Following: `GET /v1/health/service/…` as a
@@ -77,7 +91,8 @@ struct Shared {
     settings: Settings,
     http: Http,
     hub: Hub,
-    turns: follow::Turns,
+    turns: Turns,
+    herd: Herd,
 }
 
 impl Consul {
@@ -100,12 +115,13 @@ impl Consul {
 
     /// The agent that the environment names, as for Consul's own tools: `CONSUL_HTTP_ADDR` (with or
     /// without a scheme, `unix://` included, `127.0.0.1:8500` by default), `CONSUL_HTTP_SSL`,
-    /// `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_NAMESPACE` and `CONSUL_PARTITION`.
+    /// `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_HTTP_AUTH`, `CONSUL_NAMESPACE` and
+    /// `CONSUL_PARTITION`; with the feature `consul-tls` also `CONSUL_CACERT`, `CONSUL_CAPATH`,
+    /// `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY` and `CONSUL_HTTP_SSL_VERIFY`.
     ///
     /// # Errors
     ///
-    /// Names a variable that makes no sense. Those that name certificates are refused rather than
-    /// overlooked: [`ConsulBuilder::customize_client`] is the place for these.
+    /// Names a variable that makes no sense or cannot be followed, rather than to overlook it.
     pub fn from_env() -> Result<ConsulBuilder, ConfigError> {
         env::builder(|name| std::env::var(name).ok())
     }
@@ -128,10 +144,56 @@ impl Consul {
 
     fn follow(&self, service: &str, query: Query) -> Watch {
         self.shared.hub.watch(&query.key(service), |publisher| {
-            let shared = Arc::clone(&self.shared);
-            let task = follow::follow(shared, service.to_owned(), query, publisher);
-            tokio::spawn(task).abort_handle()
+            let subject = Instances::new(service.to_owned(), query, publisher);
+            tokio::spawn(follow::follow(Arc::clone(&self.shared), subject)).abort_handle()
         })
+    }
+
+    /// Follows which services there are, with the tags of each.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, which carries the task behind the watch.
+    pub fn services(&self) -> Services {
+        self.follow_services(Query::new())
+    }
+
+    /// Follows those services that `query` asks for, by datacenter, filter and consistency.
+    ///
+    /// # Errors
+    ///
+    /// When the query holds a tag, or an empty name.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, which carries the task behind the watch.
+    pub fn services_with(&self, query: Query) -> Result<Services, ConfigError> {
+        query.check_of_services()?;
+        Ok(self.follow_services(query))
+    }
+
+    fn follow_services(&self, query: Query) -> Services {
+        Services::start(query, |catalog| {
+            tokio::spawn(follow::follow(Arc::clone(&self.shared), catalog)).abort_handle()
+        })
+    }
+
+    /// Whether the agent has an instance with this id, whoever registered it.
+    ///
+    /// # Errors
+    ///
+    /// When the agent does not say.
+    pub async fn has(&self, id: &str) -> Result<bool, RegisterError> {
+        match self.agent().ask(&["v1", "agent", "service", id]).await {
+            Ok(_) => Ok(true),
+            Err(RegisterError::Unknown { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The agent that is asked now.
+    fn agent(&self) -> http::At<'_> {
+        self.shared.http.at(self.shared.http.route.current())
     }
 
     /// Asks the agent whether it is there and knows a leader: a check for the start of a program.
@@ -140,28 +202,29 @@ impl Consul {
     ///
     /// [`RegisterError::line`] says on one line what is wrong.
     pub async fn ping(&self) -> Result<(), RegisterError> {
-        self.shared.http.leader().await
+        self.agent().leader().await
     }
 
-    /// Takes an instance out, whoever registered it with this agent. One that is not there is as
-    /// good as taken out.
+    /// Takes an instance out, whoever registered it, of each agent that was named. One that is not
+    /// there is as good as taken out.
     ///
     /// A lease that still lives registers it again with its next heartbeat.
     ///
     /// # Errors
     ///
-    /// When the agent does not say that it is done.
+    /// When an agent does not say that it is done; the others were asked too.
     pub async fn deregister(&self, id: &str) -> Result<(), RegisterError> {
-        match self.shared.http.deregister(id).await {
-            Err(RegisterError::Unknown { .. }) => Ok(()),
-            result => result,
+        let mut all = Ok(());
+        for place in self.shared.http.route.all() {
+            all = all.and(self.shared.http.at(place).deregister(id).await);
         }
+        all
     }
 }
 
 impl Registrar for Consul {
     fn register(&self, registration: Registration) -> BoxFuture<'_, Result<Lease, RegisterError>> {
-        Box::pin(Lease::keep(self.clone(), registration))
+        Box::pin(Lease::keep(Home::new(self.clone()), registration))
     }
 }
 

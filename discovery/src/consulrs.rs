@@ -16,7 +16,11 @@ use futures_core::future::BoxFuture;
 use seawall_core::{ConfigError, Health};
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::{Agent, Lease, RegisterError, Registrar, Registration, registration::ZONE, wire};
+use crate::{
+    Agent, Check, Lease, RegisterError, Registrar, Registration,
+    registration::{Kind, ZONE},
+    wire,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -163,6 +167,8 @@ impl Agent for ConsulRs {
             deregister_critical_service_after: of.forget_after.map(wire::millis),
             ..AgentServiceCheck::default()
         };
+        let own = of.checks.iter().map(|check| own_check(of, check));
+        let checks = std::iter::once(Ok(check)).chain(own).collect::<Result<Vec<_>, _>>()?;
         let weights = AgentWeights {
             passing: Some(of.weight.into()),
             warning: Some(of.warning_weight.into()),
@@ -178,7 +184,7 @@ impl Agent for ConsulRs {
             .tags(of.tags.iter().map(ToString::to_string).collect::<Vec<_>>())
             .meta(meta)
             .weights(weights)
-            .checks(vec![check]);
+            .checks(checks);
         let name = Arc::clone(&of.service);
         let call = move |client: Arc<ConsulClient>| async move {
             service::register(&*client, &name, Some(&mut request)).await.map(drop)
@@ -237,6 +243,31 @@ impl fmt::Debug for ConsulRs {
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
+}
+
+/// A check that the agent makes by itself.
+fn own_check(of: &Registration, check: &Check) -> Result<AgentServiceCheck, ConfigError> {
+    if check.trusts_any {
+        let allowed = "one that names the address: consulrs cannot say that any will do";
+        return Err(ConfigError::new("check.certificate", "any", allowed));
+    }
+    let mut told = AgentServiceCheck {
+        check_id: Some(wire::own_check_id(of, check)),
+        name: Some(format!("{} of {}", check.id, of.id)),
+        interval: Some(wire::millis(check.interval)),
+        timeout: check.timeout.map(wire::millis),
+        status: Some(wire::status(check.starts).to_owned()),
+        ..AgentServiceCheck::default()
+    };
+    match &check.kind {
+        Kind::Http { url } => told.http = Some(url.to_string()),
+        Kind::Tcp { address } => told.tcp = Some(address.to_string()),
+        Kind::Grpc { address, service, tls } => {
+            told.grpc = Some(wire::grpc_target(address, service.as_deref()));
+            told.grpc_use_tls = Some(*tls);
+        }
+    }
+    Ok(told)
 }
 
 /// Whether `text` can stand in a URL as it is.

@@ -48,6 +48,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `consul` | registrar and resolver over Consul's HTTP API |
+//! | `consul-tls` | TLS to Consul with rustls: authorities and certificates of one's own |
 //! | `file` | resolver over a JSON file; last good sets kept on disk |
 //! | `consulrs` | registrar over a `ConsulClient` of the `consulrs` crate; see `ConsulRs` for what it costs |
 //! | `full` | all but `consulrs` |
@@ -91,7 +92,7 @@ pub use agent::Agent;
 pub use cache::Cache;
 #[cfg(feature = "consul")]
 #[cfg_attr(docsrs, doc(cfg(feature = "consul")))]
-pub use consul::{Consistency, Consul, ConsulBuilder, EmptyAnswers, Query, WeightFrom};
+pub use consul::{Consistency, Consul, ConsulBuilder, EmptyAnswers, Query, Services, WeightFrom};
 pub use fallback::Fallback;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
@@ -100,7 +101,7 @@ pub use fixed::Fixed;
 pub use lease::{Lease, LeaseState, NotDeregistered};
 pub use memory::Memory;
 pub use registrar::{RegisterError, Registrar};
-pub use registration::{Registration, RegistrationBuilder};
+pub use registration::{Check, Registration, RegistrationBuilder};
 pub use resolver::Resolver;
 pub use watch::{NotReady, Publisher, Watch, WatchState};
 

@@ -5,8 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use seawall_core::{Address, ConfigError, Endpoint, Health};
 
 mod builder;
+mod check;
 
 pub use builder::RegistrationBuilder;
+pub use check::Check;
+#[cfg(any(feature = "consul", feature = "consulrs"))]
+pub(crate) use check::Kind;
 
 /// The metadata under which the zone travels through registries that have no field for it.
 pub(crate) const ZONE: &str = "zone";
@@ -49,6 +53,7 @@ pub struct Registration {
     pub(crate) metadata: BTreeMap<Arc<str>, Arc<str>>,
     pub(crate) health: Health,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) checks: Vec<Check>,
     pub(crate) forget_after: Option<Duration>,
     pub(crate) shutdown_timeout: Duration,
 }

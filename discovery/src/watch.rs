@@ -41,6 +41,22 @@ impl WatchState {
     pub fn is_fresh(&self) -> bool {
         matches!(self, Self::Fresh)
     }
+
+    /// Makes it fresh. Returns whether that is a change.
+    pub(crate) fn freshen(&mut self) -> bool {
+        !std::mem::replace(self, Self::Fresh).is_fresh()
+    }
+
+    /// Makes it stale, since now unless it was before. Returns whether that is a change.
+    pub(crate) fn spoil(&mut self, why: Arc<str>) -> bool {
+        let since = match self {
+            Self::Fresh => Instant::now(),
+            Self::Stale { why: before, .. } if *before == why => return false,
+            Self::Stale { since, .. } => *since,
+        };
+        *self = Self::Stale { since, why };
+        true
+    }
 }
 
 impl fmt::Display for WatchState {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 #[cfg(feature = "consul")]
 use seawall_core::ConfigError;
-use seawall_core::Health;
+use seawall_core::{Address, Health};
 
-use crate::{RegisterError, Registration};
+use crate::{Check, RegisterError, Registration};
 
 /// As much of a refusal as is repeated.
 const MESSAGE_MAX: usize = 200;
@@ -14,6 +14,26 @@ const MESSAGE_MAX: usize = 200;
 /// The check that the heartbeats of an instance pass.
 pub(crate) fn check_id(of: &Registration) -> String {
     format!("service:{}:ttl", of.id)
+}
+
+/// What tells `check` from all others on the agent, where ids are one space.
+pub(crate) fn own_check_id(of: &Registration, check: &Check) -> String {
+    format!("service:{}:{}", of.id, check.id)
+}
+
+/// When Consul forgets the instance for the checks that it makes by itself: heartbeats know better
+/// whether somebody is there to register it again.
+#[cfg(feature = "consul")]
+pub(crate) fn forgets_for_checks(of: &Registration) -> Option<Duration> {
+    of.forget_after.filter(|_| of.ttl.is_none())
+}
+
+/// What Consul's gRPC check is given.
+pub(crate) fn grpc_target(address: &Address, service: Option<&str>) -> String {
+    match service {
+        Some(service) => format!("{address}/{service}"),
+        None => address.to_string(),
+    }
 }
 
 /// In Go's syntax, which Consul reads.

@@ -405,3 +405,32 @@ async fn a_query_of_its_own_has_a_watch_of_its_own() {
     drop(all);
     assert!(consul.watch_with("orders", Query::new().tag("")).is_err());
 }
+
+#[tokio::test]
+async fn idle_watches_ask_once_a_wait_and_those_in_turn_once_a_turn() {
+    // Each wait is as long as Consul is asked to hold it.
+    let server = Scripted::start(|_, seen| {
+        let wait = seen.query.get("wait").and_then(|w| w.strip_suffix("ms")?.parse().ok());
+        Answer::list(5, &["a"]).after(ms(wait.unwrap_or(0)))
+    })
+    .await;
+    for (in_flight, services, wait, range) in [
+        // All of them at once: two waits each in the two seconds.
+        (64, 50, 1_000, 50..=150),
+        // 500 have 64 places for half a second each: 128 requests a second, as many as there are
+        // places, however many watches there are.
+        (64, 500, 60_000, 180..=340),
+    ] {
+        let consul = consul(&server.url()).wait(ms(wait)).max_in_flight(in_flight);
+        let consul = consul.build().unwrap();
+        let watches: Vec<_> = (0..services).map(|n| consul.watch(&format!("s{n}"))).collect();
+        for watch in &watches {
+            watch.ready(Duration::from_secs(10)).await.unwrap();
+        }
+        let before = server.seen().len();
+        sleep(ms(2_000)).await;
+        let count = server.seen().len() - before;
+        println!("{services} idle watches, {in_flight} in flight: {count} requests in 2 s");
+        assert!(range.contains(&count), "{count} requests of {services} watches");
+    }
+}

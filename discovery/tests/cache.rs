@@ -98,3 +98,26 @@ async fn a_file_that_is_corrupt_old_or_of_another_service_is_ignored() {
     }
     assert!(Cache::new(Moved(registry), folder.path(), Duration::ZERO).is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_reads_the_file_while_it_is_written_reads_a_whole_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Publisher::new();
+    // Two processes that share a folder differ in nothing that matters here.
+    let watches = [watch(&registry, folder.path()), watch(&registry, folder.path())];
+    registry.publish(set("first"));
+    until("stored", || !stored(folder.path()).is_empty()).await;
+    let mut read = 0;
+    for n in 0..200 {
+        registry.publish(set(&format!("{n:0100}")));
+        let text = stored(folder.path());
+        assert!(text.starts_with('{') && text.ends_with("]}"), "{text}");
+        read += 1;
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(read, 200);
+    let last = format!("{:0100}", 199);
+    until("the last", || stored(folder.path()).contains(&last)).await;
+    drop(watches);
+    until("tidy", || fs::read_dir(folder.path()).unwrap().count() == 1).await;
+}

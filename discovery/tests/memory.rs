@@ -6,7 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _};
 use seawall_core::{Change, Health};
-use seawall_discovery::{Lease, LeaseState, Memory, Registrar, Registration, Resolver};
+use seawall_discovery::{
+    Lease, LeaseState, Memory, RegisterError, Registrar, Registration, Resolver,
+};
 use tokio::time::{Instant, advance, sleep};
 
 const TTL: Duration = Duration::from_secs(9);
@@ -156,5 +158,37 @@ async fn a_lease_outlives_a_watch_and_the_handle() {
     assert_eq!(watch.current().len(), 1);
     drop(lease);
     sleep(Duration::from_millis(1)).await;
+    assert_eq!(watch.current().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_instance_returns_with_its_next_heartbeat_until_it_is_forgotten() {
+    let registry = Memory::new();
+    let watch = registry.watch("orders");
+    let of = registration(1);
+    seawall_discovery::Agent::register(&registry, &of, Health::Passing).await.unwrap();
+    sleep(TTL + Duration::from_millis(1)).await;
+    assert_eq!(watch.current().len(), 0, "critical");
+    seawall_discovery::Agent::heartbeat(&registry, &of, Health::Passing).await.unwrap();
+    assert_eq!(watch.current().len(), 1);
+    // Five minutes after it became critical, by default.
+    sleep(TTL + Duration::from_secs(300) - Duration::from_millis(1)).await;
+    seawall_discovery::Agent::heartbeat(&registry, &of, Health::Passing).await.unwrap();
+    sleep(TTL + Duration::from_secs(300)).await;
+    let forgotten =
+        seawall_discovery::Agent::heartbeat(&registry, &of, Health::Passing).await.unwrap_err();
+    assert!(matches!(forgotten, RegisterError::Unknown { .. }), "{forgotten:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_without_a_ttl_lives_until_it_is_deregistered() {
+    let registry = Memory::new();
+    let address = "127.0.0.1:1".parse().unwrap();
+    let registration = Registration::builder("orders", address).without_ttl().build().unwrap();
+    registry.register(registration).await.unwrap().abandon();
+    sleep(Duration::from_secs(24 * 60 * 60)).await;
+    let watch = registry.watch("orders");
+    assert_eq!(watch.current().len(), 1);
+    assert!(registry.deregister("orders-127.0.0.1-1"));
     assert_eq!(watch.current().len(), 0);
 }

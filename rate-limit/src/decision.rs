@@ -22,6 +22,11 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// How the limiter stands when all of it is spoken for until so much later.
+    fn behind(self, delay_nanos: u64) -> Self {
+        Self { room: 0, reset_nanos: self.reset_nanos.saturating_add(delay_nanos), ..self }
+    }
+
     pub(crate) fn remaining(&self) -> u32 {
         u32::try_from(self.room / self.unit).unwrap_or(u32::MAX).min(self.limit)
     }
@@ -55,6 +60,11 @@ impl Allowed {
     /// How the limiter stands where a call passed at another time.
     pub(crate) fn despite(rejected: Rejected) -> Self {
         Self { standing: rejected.standing }
+    }
+
+    /// The same seen from so long before, with others in front.
+    pub(crate) fn behind(self, delay_nanos: u64) -> Self {
+        Self { standing: self.standing.behind(delay_nanos) }
     }
 
     /// The most cells that can pass at once: the burst of a bucket, the limit of a window.
@@ -108,6 +118,29 @@ pub struct Rejected {
 impl Rejected {
     pub(crate) fn after(wait_nanos: u64, standing: Standing) -> Self {
         Self { standing, wait_nanos: wait_nanos.min(NEVER - 1), index: 0 }
+    }
+
+    /// A refusal of a call that is `allowed` so much later, after all who wait.
+    pub(crate) fn until(allowed: Allowed, wait_nanos: u64) -> Self {
+        Self::after(wait_nanos, allowed.standing.behind(wait_nanos))
+    }
+
+    /// The same seen from so long before, with others in front.
+    pub(crate) fn behind(self, delay_nanos: u64) -> Self {
+        let standing = self.standing.behind(delay_nanos);
+        match self.wait_nanos() {
+            Some(wait) => Self { standing, ..self }.waiting(wait.saturating_add(delay_nanos)),
+            None => Self { standing, ..self },
+        }
+    }
+
+    fn waiting(self, wait_nanos: u64) -> Self {
+        Self { wait_nanos: wait_nanos.min(NEVER - 1), ..self }
+    }
+
+    /// How long until the same call passes, unless it never does.
+    pub(crate) fn wait_nanos(&self) -> Option<u64> {
+        (!self.is_never()).then_some(self.wait_nanos)
     }
 
     pub(crate) fn never(standing: Standing) -> Self {

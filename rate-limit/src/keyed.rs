@@ -1,22 +1,20 @@
 //! One limiter for each key, in a fixed amount of memory.
 
+mod build;
+mod plans;
+mod shared;
 mod table;
 
 use std::{
     fmt,
     hash::{BuildHasher, Hash},
-    marker::PhantomData,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use seawall_core::{Clock, ConfigError, Rejection};
+use seawall_core::{ConfigError, Rejection};
 
-use crate::{
-    Allowed, Quota, Rejected, TokenBucket,
-    algorithm::Algorithm,
-    sync::{AtomicU64, Seed},
-};
-use table::Table;
+use self::shared::Shared;
+use crate::{Allowed, Quota, Rejected, TokenBucket, Totals, algorithm::Algorithm};
 
 /// The most keys that a limiter has room for: 48 GiB of them.
 const KEYS_MAX: usize = 1 << 31;
@@ -51,9 +49,17 @@ const KEYS_MAX: usize = 1 << 31;
 ///
 /// # Which keys share a bucket
 ///
-/// A key is known by 63 bits of its SipHash-1-3 (Aumasson and Bernstein, 2012) with a random seed,
-/// which nobody outside can aim at. Among n keys two share a bucket with a probability of about
-/// n² / 2⁶⁴: 1 in 18 million for a million keys.
+/// A key is known by its SipHash-1-3 (Aumasson and Bernstein, 2012) with a random seed, which nobody
+/// outside can aim at. Among n keys two share a bucket with a probability of about n² / 2⁶⁵: 1 in 37
+/// million for a million keys. In a limiter for fewer than 11,000 keys, where the place says less
+/// about the key, it is at most n² / 2⁵⁷: 1 in 1.4 billion for 10,000.
+///
+/// # Plans
+///
+/// Keys may have quotas of their own: those of [plans](Self::with_plans), which a
+/// [function](Self::plan_by) tells by the key. A quota may change while the limiter runs, and so may
+/// the plan of a key; either way a key keeps what is left of its bucket, without a fresh burst. Only
+/// a bucket that is full is as good as one that was never used, and full after the change too.
 ///
 /// # Cost
 ///
@@ -62,21 +68,10 @@ const KEYS_MAX: usize = 1 << 31;
 /// it shares with a 256th of the other new keys.
 pub struct KeyedLimiter<K: ?Sized> {
     shared: Arc<Shared>,
-    key: PhantomData<fn(&K)>,
+    plan: Option<Arc<PlanOf<K>>>,
 }
 
-struct Shared {
-    table: Table,
-    overflow: AtomicU64,
-    /// How often there was no place for a key.
-    full: AtomicU64,
-    bucket: TokenBucket,
-    seed: Seed,
-    clock: Clock,
-    when_full: Full,
-    keys: usize,
-    name: Option<Arc<str>>,
-}
+type PlanOf<K> = dyn Fn(&K) -> usize + Send + Sync;
 
 /// What becomes of a new key when there is no place for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,78 +84,6 @@ pub enum Full {
 }
 
 impl<K: Hash + ?Sized> KeyedLimiter<K> {
-    /// Limits each key to `quota`, with room for `keys` of them, 1 to 2³¹, that are being limited at
-    /// the same time.
-    ///
-    /// # Errors
-    ///
-    /// When `quota` cannot be kept, as for [`TokenBucket::new`], or when `keys` is out of range.
-    pub fn new(quota: Quota, keys: usize) -> Result<Self, ConfigError> {
-        if keys == 0 || keys > KEYS_MAX {
-            return Err(ConfigError::new("keys", keys, format!("1 to {KEYS_MAX}")));
-        }
-        let bucket = TokenBucket::new(quota)?;
-        Ok(Self::from_shared(Shared {
-            table: Table::new(keys),
-            overflow: AtomicU64::new(bucket.rest()),
-            full: AtomicU64::new(0),
-            bucket,
-            seed: Seed::default(),
-            clock: Clock::fast(),
-            when_full: Full::default(),
-            keys,
-            name: None,
-        }))
-    }
-
-    fn from_shared(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared), key: PhantomData }
-    }
-
-    fn rebuilt(self, change: impl FnOnce(&mut Shared)) -> Self {
-        let old = &*self.shared;
-        let mut shared = Shared {
-            table: Table::new(old.keys),
-            overflow: AtomicU64::new(old.bucket.rest()),
-            full: AtomicU64::new(0),
-            seed: old.seed.clone(),
-            clock: old.clock.clone(),
-            name: old.name.clone(),
-            ..*old
-        };
-        change(&mut shared);
-        Self::from_shared(shared)
-    }
-}
-
-impl<K: Hash + ?Sized> KeyedLimiter<K> {
-    /// Tells the time by `clock`.
-    ///
-    /// Part of building a limiter: what comes back is at rest and shares nothing with clones that
-    /// were made before.
-    #[must_use]
-    pub fn with_clock(self, clock: Clock) -> Self {
-        self.rebuilt(|shared| shared.clock = clock)
-    }
-
-    /// Names the limiter in its refusals and headers.
-    ///
-    /// Part of building a limiter: what comes back is at rest and shares nothing with clones that
-    /// were made before.
-    #[must_use]
-    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
-        self.rebuilt(|shared| shared.name = Some(name.into()))
-    }
-
-    /// What becomes of a new key when there is no place for it; [`Full::Refuse`] unless set.
-    ///
-    /// Part of building a limiter: what comes back is at rest and shares nothing with clones that
-    /// were made before.
-    #[must_use]
-    pub fn when_full(self, full: Full) -> Self {
-        self.rebuilt(|shared| shared.when_full = full)
-    }
-
     /// Takes one cell of `key`, or says when there is one.
     ///
     /// # Errors
@@ -179,7 +102,28 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// [never](Rejected::is_never) passes.
     #[inline]
     pub fn check_n(&self, key: &K, cost: u32) -> Result<Allowed, Rejected> {
-        self.shared.check(self.shared.seed.hash_one(key), cost)
+        let Shared { seed, watch, .. } = &*self.shared;
+        watch.tell(cost, self.shared.check(seed.hash_one(key), self.plan(key), cost, 0))
+    }
+
+    /// Takes `cost` cells of `key` for a call that is not important: only when as many as the
+    /// [reserve](Self::set_reserve) would be left.
+    ///
+    /// # Errors
+    ///
+    /// When too few would be left; nothing has changed then.
+    pub fn check_sheddable(&self, key: &K, cost: u32) -> Result<Allowed, Rejected> {
+        let Shared { seed, watch, .. } = &*self.shared;
+        let spare = watch.reserve();
+        watch.tell(cost, self.shared.check(seed.hash_one(key), self.plan(key), cost, spare))
+    }
+
+    #[inline]
+    fn plan(&self, key: &K) -> usize {
+        match &self.plan {
+            None => 0,
+            Some(plan) => plan(key).min(self.shared.overflow.len() - 1),
+        }
     }
 
     /// What [`check`](Self::check) would answer; takes nothing, not even a place.
@@ -188,21 +132,72 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     ///
     /// As there, but for a place that is missing.
     pub fn peek(&self, key: &K) -> Result<Allowed, Rejected> {
-        let Shared { table, bucket, seed, clock, .. } = &*self.shared;
-        let state = table.find(seed.hash_one(key)).map_or(bucket.rest(), |held| held.state());
-        bucket.look(&state, clock.now(), 1)
+        self.shared.look(self.shared.seed.hash_one(key), self.plan(key))
     }
 }
 
 impl<K: ?Sized> KeyedLimiter<K> {
-    /// What each key is limited to.
+    /// What each key is limited to; with several plans, the first of them.
     pub fn quota(&self) -> Quota {
-        self.shared.bucket.quota()
+        self.shared.plans(|plans| plans.bucket(0).quota())
+    }
+
+    /// Keeps `quota` for each key from now on; with several plans, for the keys of the first.
+    ///
+    /// Keys keep what is left of their buckets, without a fresh burst.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept, as for [`TokenBucket::new`]; nothing has changed then.
+    ///
+    /// # Cost
+    ///
+    /// Looks at each place, and so takes milliseconds for each million keys. Calls go on meanwhile.
+    pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
+        self.set_plan(0, quota)
+    }
+
+    /// The same for the keys of `plan`.
+    ///
+    /// # Errors
+    ///
+    /// As there, or when there is no such plan.
+    pub fn set_plan(&self, plan: usize, quota: Quota) -> Result<(), ConfigError> {
+        let bucket = TokenBucket::new(quota)?;
+        let plans = self.shared.overflow.len();
+        if plan >= plans {
+            return Err(ConfigError::new("plan", plan, format!("0 to {}", plans - 1)));
+        }
+        self.shared.change(plan, bucket);
+        self.shared.watch.reconfigured(quota);
+        Ok(())
+    }
+
+    /// Keeps so many cells of each key for calls that are not
+    /// [sheddable](Self::check_sheddable); 0 unless set. May change at any time.
+    pub fn set_reserve(&self, cells: u32) {
+        self.shared.watch.set_reserve(cells);
+    }
+
+    /// Decides, counts and tells, but refuses nothing, as
+    /// [there](crate::RateLimiter::set_shadow). May change at any time.
+    pub fn set_shadow(&self, shadow: bool) {
+        self.shared.watch.set_shadow(shadow);
+    }
+
+    /// Whether it refuses nothing.
+    pub fn is_shadow(&self) -> bool {
+        self.shared.watch.is_shadow()
+    }
+
+    /// How many calls it decided on, where that is [counted](Self::count_decisions).
+    pub fn totals(&self) -> Option<Totals> {
+        self.shared.watch.totals()
     }
 
     /// Its name, if it has one.
     pub fn name(&self) -> Option<&str> {
-        self.shared.name.as_deref()
+        self.shared.watch.name()
     }
 
     /// How many keys it has room for.
@@ -218,11 +213,7 @@ impl<K: ?Sized> KeyedLimiter<K> {
 
     /// `rejected` in the words that all crates share, in the name of this limiter.
     pub fn rejection(&self, rejected: Rejected) -> Rejection {
-        let rejection = Rejection::from(rejected);
-        match &self.shared.name {
-            Some(name) => rejection.by(name.clone()),
-            None => rejection,
-        }
+        self.shared.watch.rejection(rejected)
     }
 }
 
@@ -232,7 +223,8 @@ impl<K: ?Sized> KeyedLimiter<K> {
     pub(crate) fn check_unkeyed(&self) -> Result<Allowed, Rejected> {
         use std::hash::Hasher;
 
-        self.shared.check(self.shared.seed.build_hasher().finish(), 1)
+        let answer = self.shared.check(self.shared.seed.build_hasher().finish(), 0, 1, 0);
+        self.shared.watch.tell(1, answer)
     }
 
     /// A refusal for good.
@@ -241,46 +233,9 @@ impl<K: ?Sized> KeyedLimiter<K> {
     }
 }
 
-impl Shared {
-    #[inline]
-    fn check(&self, hash: u64, cost: u32) -> Result<Allowed, Rejected> {
-        let now = self.clock.now();
-        if let Some(mut held) = self.table.find(hash) {
-            let mut state = held.state();
-            let answer = self.bucket.take(&mut state, now, cost);
-            held.set(state);
-            return answer;
-        }
-        self.enter(hash, cost)
-    }
-
-    #[cold]
-    fn enter(&self, hash: u64, cost: u32) -> Result<Allowed, Rejected> {
-        // Read here, not before the lock: a key that was entered meanwhile may be ahead.
-        let now = self.clock.now();
-        let is_at_rest = |state| self.bucket.is_at_rest(state, now);
-        match self.table.enter(hash, self.bucket.rest(), is_at_rest) {
-            Ok(mut held) => {
-                let mut state = held.state();
-                let answer = self.bucket.take(&mut state, now, cost);
-                held.set(state);
-                answer
-            }
-            Err(taken) => {
-                // Relaxed: a count; nothing is read on the strength of it.
-                self.full.fetch_add(1, Relaxed);
-                match self.when_full {
-                    Full::Share => self.bucket.take_shared(&self.overflow, now, cost),
-                    Full::Refuse => Err(self.bucket.refuse_until_rest(taken, now)),
-                }
-            }
-        }
-    }
-}
-
 impl<K: ?Sized> Clone for KeyedLimiter<K> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), key: PhantomData }
+        Self { shared: self.shared.clone(), plan: self.plan.clone() }
     }
 }
 

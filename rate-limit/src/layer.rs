@@ -40,13 +40,6 @@ impl<A: Algorithm> RateLimitLayer<A> {
         Self { limiter, patience: Duration::ZERO }
     }
 
-    /// The limiter that its services share.
-    pub fn limiter(&self) -> &RateLimiter<A> {
-        &self.limiter
-    }
-}
-
-impl RateLimitLayer<TokenBucket> {
     /// Lets a call wait for its turn, at most so long; one whose turn would come later is refused at
     /// once. Zero unless set.
     ///
@@ -59,6 +52,13 @@ impl RateLimitLayer<TokenBucket> {
         self
     }
 
+    /// The limiter that its services share.
+    pub fn limiter(&self) -> &RateLimiter<A> {
+        &self.limiter
+    }
+}
+
+impl RateLimitLayer<TokenBucket> {
     /// Lets calls wait for their turn, at most so many at once: those that can leave at the rate of
     /// the limiter while a new one waits. With a burst of 1 that is a leaky bucket, which lets calls
     /// out evenly spaced.

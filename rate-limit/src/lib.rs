@@ -35,7 +35,9 @@
 //! | `http` | [`server::ServerLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/server/): axum, tonic and other servers answer 429 or RESOURCE_EXHAUSTED |
 //! | `tonic` | [`tonic::ChannelLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/tonic/) for a tonic channel |
 //! | `reqwest` | [`reqwest::RateLimitMiddleware`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/reqwest/) for `reqwest-middleware` |
-//! | `serde` | [`Quota`] as a string in configurations, as in `100/s burst 200` |
+//! | `serde` | [`Config`] and [`Quota`] from files, as in `100/s burst 200` |
+//! | `metrics` | [`MetricsObserver`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/struct.MetricsObserver.html) |
+//! | `tracing` | [`TracingObserver`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/struct.TracingObserver.html) |
 //! | `full` | all of these |
 //!
 //! # When not to use this
@@ -49,16 +51,24 @@
 
 pub mod algorithm;
 pub mod concurrency;
+mod config;
 mod decision;
+mod events;
 mod future;
 mod keyed;
 mod layer;
 mod limiter;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod quota;
 mod reservation;
 mod service;
 mod sync;
+mod totals;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod wait;
+mod watch;
 
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
@@ -72,15 +82,24 @@ pub mod reqwest;
 pub mod tonic;
 
 pub use algorithm::TokenBucket;
+pub use config::Config;
 pub use decision::{Allowed, Rejected};
+pub use events::Observer;
 pub use future::ResponseFuture;
 pub use keyed::{Full, KeyedLimiter};
 pub use layer::RateLimitLayer;
 pub use limiter::{RateLimiter, Snapshot};
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use metrics::MetricsObserver;
 pub use quota::Quota;
 pub use reservation::Reservation;
 pub use seawall_core::{Clock, ConfigError, Error, Rejection};
 pub use service::RateLimitService;
+pub use totals::Totals;
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub use tracing::TracingObserver;
 pub use wait::UntilReady;
 
 #[doc = include_str!("../README.md")]

@@ -1,12 +1,19 @@
 //! The shared handle.
 
+mod build;
+mod change;
+mod snapshot;
+
 use std::{fmt, sync::Arc, time::Duration};
 
-use seawall_core::{Clock, ConfigError, Instant, Rejection};
+use seawall_core::{Clock, Instant, Rejection};
+
+pub use self::snapshot::Snapshot;
 
 use crate::{
     Allowed, Quota, Rejected, Reservation, TokenBucket, UntilReady,
     algorithm::{Algorithm, Booked, Share},
+    watch::Watch,
 };
 
 /// Says whether a call may go on now, and if not, when. Clones share one quota.
@@ -27,27 +34,12 @@ pub struct RateLimiter<A: Algorithm = TokenBucket> {
 }
 
 struct Shared<A: Algorithm> {
-    state: Apart<A::Shared>,
-    algorithm: A,
+    state: A::Shared,
     clock: Clock,
-    name: Option<Arc<str>>,
+    watch: Watch,
 }
 
-/// Keeps what every call writes on cache lines of its own, away from what every call only reads.
-/// 128 bytes, because current x86-64 processors fetch lines in pairs.
-#[repr(align(128))]
-struct Apart<T>(T);
-
-impl RateLimiter<TokenBucket> {
-    /// A full token bucket, on the fast clock.
-    ///
-    /// # Errors
-    ///
-    /// When `quota` cannot be kept: see [`TokenBucket::new`].
-    pub fn new(quota: Quota) -> Result<Self, ConfigError> {
-        Ok(Self::of(TokenBucket::new(quota)?))
-    }
-
+impl<A: Algorithm> RateLimiter<A> {
     /// Waits until `cost` cells pass, after all who asked before.
     ///
     /// The place in the queue is taken at the first poll, and nobody who asks later, however little,
@@ -91,7 +83,7 @@ impl RateLimiter<TokenBucket> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn until_ready(&self, cost: u32) -> UntilReady<'_> {
+    pub fn until_ready(&self, cost: u32) -> UntilReady<'_, A> {
         UntilReady::new(self, cost)
     }
 
@@ -103,8 +95,9 @@ impl RateLimiter<TokenBucket> {
     ///
     /// # Errors
     ///
-    /// A cost above the burst never passes. Neither does one whose turn would come in more than 73
-    /// years.
+    /// A cost above the burst or the limit never passes. In a bucket, neither does one whose turn
+    /// would come in more than 73 years; in a window, nothing is booked while calls are due at 65,536
+    /// instants.
     ///
     /// ```
     /// use std::time::Duration;
@@ -119,40 +112,12 @@ impl RateLimiter<TokenBucket> {
     /// assert_eq!(limiter.reserve(1)?.delay(), Duration::from_secs(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn reserve(&self, cost: u32) -> Result<Reservation, Rejected> {
-        let booked = self.book(cost, Duration::MAX)?;
+    pub fn reserve(&self, cost: u32) -> Result<Reservation<A>, Rejected> {
+        let booked = match self.acquire(cost, Duration::MAX)? {
+            Acquired::Now(_) => Booked::now(self.now(), cost),
+            Acquired::Later(booked) => booked,
+        };
         Ok(Reservation::new(self.clone(), booked))
-    }
-}
-
-impl<A: Algorithm> RateLimiter<A> {
-    /// A limiter at rest that decides as `algorithm` does, on the fast clock.
-    pub fn of(algorithm: A) -> Self {
-        Self::from_parts(algorithm, Clock::fast(), None)
-    }
-
-    fn from_parts(algorithm: A, clock: Clock, name: Option<Arc<str>>) -> Self {
-        let state = Apart(A::Shared::new(algorithm.rest()));
-        Self { shared: Arc::new(Shared { state, algorithm, clock, name }) }
-    }
-
-    /// Tells the time by `clock`.
-    ///
-    /// Part of building a limiter: what comes back is at rest and shares nothing with clones that
-    /// were made before.
-    #[must_use]
-    pub fn with_clock(self, clock: Clock) -> Self {
-        Self::from_parts(self.shared.algorithm.clone(), clock, self.shared.name.clone())
-    }
-
-    /// Names the limiter in its refusals, headers and snapshots.
-    ///
-    /// Part of building a limiter: what comes back is at rest and shares nothing with clones that
-    /// were made before.
-    #[must_use]
-    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
-        let Shared { algorithm, clock, .. } = &*self.shared;
-        Self::from_parts(algorithm.clone(), clock.clone(), Some(name.into()))
     }
 
     /// Takes one cell, or says when there is one.
@@ -173,8 +138,31 @@ impl<A: Algorithm> RateLimiter<A> {
     /// [never](Rejected::is_never) passes.
     #[inline]
     pub fn check_n(&self, cost: u32) -> Result<Allowed, Rejected> {
-        let now = self.now();
-        self.shared.algorithm.take_shared(&self.shared.state.0, now, cost)
+        let Shared { state, clock, watch } = &*self.shared;
+        watch.tell(cost, state.take(clock.now(), cost, 0))
+    }
+
+    /// Takes `cost` cells for a call that is not important: only when as many as the
+    /// [reserve](Self::set_reserve) would be left.
+    ///
+    /// ```
+    /// use seawall_rate_limit::{Quota, RateLimiter};
+    ///
+    /// let limiter = RateLimiter::new(Quota::per_minute(10))?;
+    /// limiter.set_reserve(4);
+    /// assert!(limiter.check_sheddable(6).is_ok());
+    /// assert!(limiter.check_sheddable(1).is_err());
+    /// assert!(limiter.check_n(4).is_ok());
+    /// # Ok::<(), seawall_rate_limit::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When too few would be left; nothing has changed then. It says when the same call passes, which
+    /// is never when the cost and the reserve are more than the limiter can ever hold.
+    pub fn check_sheddable(&self, cost: u32) -> Result<Allowed, Rejected> {
+        let Shared { state, clock, watch } = &*self.shared;
+        watch.tell(cost, state.take(clock.now(), cost, watch.reserve()))
     }
 
     /// Takes as many cells as there are, at most `cost`, and says how many that were.
@@ -187,14 +175,10 @@ impl<A: Algorithm> RateLimiter<A> {
     /// assert_eq!(limiter.check_at_most(7), 3);
     /// # Ok::<(), seawall_rate_limit::ConfigError>(())
     /// ```
+    ///
+    /// In [shadow mode](Self::set_shadow) too, because it refuses nothing.
     pub fn check_at_most(&self, cost: u32) -> u32 {
-        let now = self.now();
-        let algorithm = &self.shared.algorithm;
-        self.shared.state.0.update(|state| {
-            let left = algorithm.look(state, now, 0).map_or(0, |allowed| allowed.remaining());
-            let cost = cost.min(left);
-            algorithm.take(state, now, cost).map_or(0, |_| cost)
-        })
+        self.shared.state.take_at_most(self.now(), cost)
     }
 
     /// What [`check`](Self::check) would answer; takes nothing.
@@ -212,45 +196,77 @@ impl<A: Algorithm> RateLimiter<A> {
             Ok(allowed) => (allowed.remaining(), allowed.reset_after()),
             Err(rejected) => (rejected.remaining(), rejected.reset_after()),
         };
-        let quota = self.quota();
-        Snapshot { name: self.shared.name.clone(), quota, remaining, reset_after }
+        let watch = &self.shared.watch;
+        Snapshot {
+            name: watch.shared_name(),
+            quota: self.quota(),
+            remaining,
+            reset_after,
+            reserve: watch.reserve(),
+            shadow: watch.is_shadow(),
+            totals: watch.totals(),
+        }
     }
 
     /// What it limits to.
     pub fn quota(&self) -> Quota {
-        self.shared.algorithm.quota()
+        self.shared.state.algorithm().quota()
     }
 
     /// Its name, if it has one.
     pub fn name(&self) -> Option<&str> {
-        self.shared.name.as_deref()
+        self.shared.watch.name()
     }
 
     /// `rejected` in the words that all crates share, in the name of this limiter.
     pub fn rejection(&self, rejected: Rejected) -> Rejection {
-        let rejection = Rejection::from(rejected);
-        match &self.shared.name {
-            Some(name) => rejection.by(name.clone()),
-            None => rejection,
-        }
+        self.shared.watch.rejection(rejected)
     }
 
     pub(crate) fn look(&self, cost: u32) -> Result<Allowed, Rejected> {
-        let now = self.now();
-        self.shared.state.0.read(|state| self.shared.algorithm.look(state, now, cost))
+        self.shared.state.look(self.now(), cost, 0)
     }
 
-    pub(crate) fn book(&self, cost: u32, patience: Duration) -> Result<Booked, Rejected> {
+    /// Takes `cost` cells now or, in turn, within `patience`.
+    #[inline]
+    pub(crate) fn acquire(&self, cost: u32, patience: Duration) -> Result<Acquired, Rejected> {
+        let Shared { state, clock, watch } = &*self.shared;
+        // Where somebody waits, this does not pass either.
+        match state.take(clock.now(), cost, 0) {
+            Ok(allowed) => watch.tell(cost, Ok(allowed)).map(Acquired::Now),
+            Err(rejected) => self.queue(cost, patience, rejected),
+        }
+    }
+
+    #[cold]
+    fn queue(
+        &self,
+        cost: u32,
+        patience: Duration,
+        rejected: Rejected,
+    ) -> Result<Acquired, Rejected> {
+        let Shared { state, watch, .. } = &*self.shared;
+        if watch.is_shadow() || patience.is_zero() {
+            return watch.tell(cost, Err(rejected)).map(Acquired::Now);
+        }
         let now = self.now();
         let patience_nanos = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-        let Shared { state, algorithm, .. } = &*self.shared;
-        state.0.update(|state| algorithm.book(state, now, cost, patience_nanos))
+        match state.book(now, cost, patience_nanos) {
+            // Somebody in front has just given up.
+            Ok(booked) if !booked.waits() => {
+                let allowed = state.look(now, 0, 0).unwrap_or_else(Allowed::despite);
+                watch.tell(cost, Ok(allowed)).map(Acquired::Now)
+            }
+            Ok(booked) => {
+                watch.waits(cost, booked.ready().saturating_since(now));
+                Ok(Acquired::Later(booked))
+            }
+            Err(rejected) => watch.tell(cost, Err(rejected)).map(Acquired::Now),
+        }
     }
 
     pub(crate) fn unbook(&self, booked: &Booked) {
-        let now = self.now();
-        let Shared { state, algorithm, .. } = &*self.shared;
-        state.0.update(|state| algorithm.unbook(state, now, booked));
+        self.shared.state.unbook(self.now(), booked);
     }
 
     #[inline]
@@ -267,7 +283,7 @@ impl<A: Algorithm> Clone for RateLimiter<A> {
 
 impl<A: Algorithm> fmt::Debug for RateLimiter<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Snapshot { name, quota, remaining, reset_after } = self.snapshot();
+        let Snapshot { name, quota, remaining, reset_after, .. } = self.snapshot();
         f.debug_struct("RateLimiter")
             .field("name", &name)
             .field("quota", &quota)
@@ -277,16 +293,8 @@ impl<A: Algorithm> fmt::Debug for RateLimiter<A> {
     }
 }
 
-/// How a limiter stood when it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// Its name, if it has one.
-    pub name: Option<Arc<str>>,
-    /// What it limits to.
-    pub quota: Quota,
-    /// How many cells are left.
-    pub remaining: u32,
-    /// How long until it is at rest, if nobody calls until then.
-    pub reset_after: Duration,
+/// What came of a call that may wait.
+pub(crate) enum Acquired {
+    Now(Allowed),
+    Later(Booked),
 }

@@ -12,13 +12,13 @@ use crate::{
 /// Dropping it keeps the cells.
 #[derive(Debug)]
 #[must_use = "a reservation that is dropped keeps its cells"]
-pub struct Reservation {
-    limiter: RateLimiter<TokenBucket>,
+pub struct Reservation<A: Algorithm = TokenBucket> {
+    limiter: RateLimiter<A>,
     booked: Booked,
 }
 
-impl Reservation {
-    pub(crate) fn new(limiter: RateLimiter<TokenBucket>, booked: Booked) -> Self {
+impl<A: Algorithm> Reservation<A> {
+    pub(crate) fn new(limiter: RateLimiter<A>, booked: Booked) -> Self {
         Self { limiter, booked }
     }
 

@@ -9,7 +9,9 @@ use std::{
 use seawall_core::Error;
 use tower_service::Service;
 
-use crate::{RateLimiter, Rejected, ResponseFuture, TokenBucket, algorithm::Algorithm};
+use crate::{
+    RateLimiter, Rejected, ResponseFuture, TokenBucket, algorithm::Algorithm, limiter::Acquired,
+};
 
 /// Lets calls through to a service as a shared [`RateLimiter`] allows. Made by a
 /// [`RateLimitLayer`](crate::RateLimitLayer).
@@ -63,16 +65,9 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let rejected = match self.limiter.check() {
-            Ok(_) => return ResponseFuture::calling(self.inner.call(request)),
-            Err(rejected) => rejected,
-        };
-        if self.patience.is_zero() {
-            return self.refuse(rejected);
-        }
-        match self.limiter.book(1, self.patience) {
-            Ok(booked) if !booked.waits() => ResponseFuture::calling(self.inner.call(request)),
-            Ok(booked) => {
+        match self.limiter.acquire(1, self.patience) {
+            Ok(Acquired::Now(_)) => ResponseFuture::calling(self.inner.call(request)),
+            Ok(Acquired::Later(booked)) => {
                 // The ready instance goes, and with it what it holds; whoever waits gets one that is
                 // made ready after the wait.
                 let inner = self.inner.clone();

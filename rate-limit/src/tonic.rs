@@ -36,9 +36,7 @@ impl<A: Algorithm> ChannelLayer<A> {
     pub fn new(limiter: RateLimiter<A>) -> Self {
         Self { layer: RateLimitLayer::new(limiter) }
     }
-}
 
-impl ChannelLayer<TokenBucket> {
     /// Lets a call wait for its turn, at most so long: see [`RateLimitLayer::wait_up_to`].
     #[must_use]
     pub fn wait_up_to(self, patience: Duration) -> Self {

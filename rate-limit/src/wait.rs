@@ -1,8 +1,9 @@
 //! Waiting for cells, in turn.
 //!
-//! The queue is the bucket itself: a caller who has to wait takes its cells at once, so that whoever
-//! asks later, however little, comes after it, and a large cost is not starved by small ones. It then
-//! sleeps until its turn. There is no list of waiting tasks to lock, and nobody to wake the next one.
+//! The queue is the state of the algorithm: a caller who has to wait takes its cells at once, so that
+//! whoever asks later, however little, comes after it, and a large cost is not starved by small ones.
+//! It then sleeps until its turn. There is nobody to wake the next one, and nobody to wait for who
+//! sleeps on.
 
 use std::{
     fmt,
@@ -17,23 +18,24 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::{
     Allowed, RateLimiter, Rejected, TokenBucket,
     algorithm::{Algorithm, Booked},
+    limiter::Acquired,
     reservation::Ticket,
 };
 
 pin_project! {
     /// Waits until cells pass; see [`RateLimiter::until_ready`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct UntilReady<'a> {
-        limiter: &'a RateLimiter,
+    pub struct UntilReady<'a, A: Algorithm = TokenBucket> {
+        limiter: &'a RateLimiter<A>,
         cost: u32,
         patience: Duration,
         #[pin]
-        wait: Option<Wait<TokenBucket>>,
+        wait: Option<Wait<A>>,
     }
 }
 
-impl<'a> UntilReady<'a> {
-    pub(crate) fn new(limiter: &'a RateLimiter, cost: u32) -> Self {
+impl<'a, A: Algorithm> UntilReady<'a, A> {
+    pub(crate) fn new(limiter: &'a RateLimiter<A>, cost: u32) -> Self {
         Self { limiter, cost, patience: Duration::MAX, wait: None }
     }
 
@@ -44,19 +46,19 @@ impl<'a> UntilReady<'a> {
     }
 }
 
-impl Future for UntilReady<'_> {
+impl<A: Algorithm> Future for UntilReady<'_, A> {
     type Output = Result<Allowed, Rejected>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.wait.is_none() {
-            // Nobody waits, or this would not pass: the queue is ahead of the clock.
-            if let Ok(allowed) = this.limiter.check_n(*this.cost) {
-                return Poll::Ready(Ok(allowed));
+            match this.limiter.acquire(*this.cost, *this.patience)? {
+                Acquired::Now(allowed) => return Poll::Ready(Ok(allowed)),
+                Acquired::Later(booked) => {
+                    this.wait.set(Some(Wait::new(this.limiter.clone(), booked)));
+                }
             }
-            let booked = this.limiter.book(*this.cost, *this.patience)?;
-            this.wait.set(Some(Wait::new(this.limiter.clone(), booked)));
         }
         match this.wait.as_pin_mut() {
             Some(wait) => wait.poll(cx).map(Ok),
@@ -65,7 +67,7 @@ impl Future for UntilReady<'_> {
     }
 }
 
-impl fmt::Debug for UntilReady<'_> {
+impl<A: Algorithm> fmt::Debug for UntilReady<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UntilReady")
             .field("limiter", &self.limiter)

@@ -94,3 +94,64 @@ fn keys_that_are_entered_at_once_keep_their_buckets() {
         assert!(limiter.check(&1).is_err() && limiter.check(&2).is_err());
     });
 }
+
+/// Changes take many steps: at most two preemptions, which is what races need.
+fn bounded(run: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(run);
+}
+
+#[test]
+fn a_change_of_quota_neither_gives_nor_loses_a_cell() {
+    bounded(|| {
+        let limiter = bucket(2);
+        let other = limiter.clone();
+        let thread =
+            thread::spawn(move || u32::from(other.check().is_ok()) + other.check_at_most(1));
+        limiter.set_quota(Quota::per_minute(7).burst(2)).unwrap();
+        let passed = limiter.check_at_most(1) + thread.join().unwrap();
+        assert_eq!((passed, limiter.check_at_most(1)), (2, 0));
+    });
+}
+
+#[test]
+fn a_booking_that_is_given_back_during_a_change_is_given_back_once() {
+    bounded(|| {
+        let limiter = bucket(1);
+        limiter.check().unwrap();
+        let booked = limiter.reserve(1).unwrap();
+        let other = limiter.clone();
+        let thread = thread::spawn(move || {
+            other.set_quota(Quota::per_second(2).burst(1)).unwrap();
+        });
+        booked.cancel();
+        thread.join().unwrap();
+        assert_eq!(limiter.reserve(1).unwrap().delay().as_millis(), 500);
+    });
+}
+
+#[test]
+fn a_change_moves_each_key_once() {
+    bounded(|| {
+        let limiter = keyed(1);
+        limiter.check(&7).unwrap();
+        let other = limiter.clone();
+        let thread = thread::spawn(move || other.check(&7).is_ok());
+        limiter.set_quota(Quota::per_minute(7).burst(1)).unwrap();
+        assert!(!thread.join().unwrap(), "it has passed before");
+        assert!(limiter.check(&7).is_err());
+    });
+}
+
+#[test]
+fn a_key_that_is_entered_during_a_change_gets_one_bucket() {
+    bounded(|| {
+        let limiter = keyed(1);
+        let other = limiter.clone();
+        let thread = thread::spawn(move || other.check(&1).is_ok());
+        limiter.set_quota(Quota::per_minute(7).burst(1)).unwrap();
+        assert!(thread.join().unwrap());
+        assert!(limiter.check(&1).is_err());
+    });
+}

@@ -68,14 +68,7 @@ impl<K: Kind> Server<K> {
     /// Blocks until the server answers.
     fn start(kind: K) -> Result<Self, ServerError> {
         let refused = |source| ServerError::Io { program: K::PROGRAM, source };
-        let program =
-            local::find(K::PROGRAM).ok_or(ServerError::Missing { program: K::PROGRAM })?;
-        let dir = tempfile::Builder::new()
-            .prefix(&format!("seawall-{}-", K::PROGRAM))
-            .tempdir()
-            .map_err(refused)?;
-        let ports = local::spare_ports(K::PORTS).map_err(refused)?;
-        let mut server = Self { kind, program, ports, child: Mutex::new(None), dir };
+        let mut server = Self::new(kind, Self::ports()?)?;
         let mut attempt = 1;
         loop {
             match server.spawn(Data::Lose) {
@@ -86,6 +79,28 @@ impl<K: Kind> Server<K> {
                 result => return result.map(|()| server),
             }
         }
+    }
+
+    /// Blocks until the server answers on these very ports, which others were told of.
+    fn start_on(kind: K, ports: Vec<u16>) -> Result<Self, ServerError> {
+        let server = Self::new(kind, ports)?;
+        server.spawn(Data::Lose).map(|()| server)
+    }
+
+    fn ports() -> Result<Vec<u16>, ServerError> {
+        let refused = |source| ServerError::Io { program: K::PROGRAM, source };
+        local::spare_ports(K::PORTS).map_err(refused)
+    }
+
+    fn new(kind: K, ports: Vec<u16>) -> Result<Self, ServerError> {
+        let refused = |source| ServerError::Io { program: K::PROGRAM, source };
+        let program =
+            local::find(K::PROGRAM).ok_or(ServerError::Missing { program: K::PROGRAM })?;
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("seawall-{}-", K::PROGRAM))
+            .tempdir()
+            .map_err(refused)?;
+        Ok(Self { kind, program, ports, child: Mutex::new(None), dir })
     }
 
     /// Kills what still runs, then starts on the same ports and blocks until that answers.

@@ -81,3 +81,30 @@ async fn the_agent_answers_dns_and_takes_configuration() {
     assert_eq!(&answer[..2], b"\x12\x34", "the answer to this question");
     assert!(length > query.len(), "the answer holds a record");
 }
+
+#[tokio::test]
+async fn a_cluster_knows_one_leader_and_elects_another() {
+    let mut servers = ConsulServer::cluster(3).await;
+    let leader = |server: &ConsulServer| {
+        let answer = ask(server.address(), "GET", "/v1/status/leader", "").unwrap();
+        answer.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned()
+    };
+    let first = leader(&servers[0]);
+    assert!(servers.iter().all(|server| leader(server) == first), "{first}");
+    assert!(first.contains("127.0.0.1:"), "{first}");
+    let leads = |server: &ConsulServer| {
+        let own = ask(server.address(), "GET", "/v1/agent/self", "").unwrap();
+        own.contains("\"leader\":\"true\"")
+    };
+    let place = servers.iter().position(leads).unwrap();
+    servers.remove(place);
+    let mut second = first.clone();
+    for _ in 0..200 {
+        second = leader(&servers[0]);
+        if second != first && second.contains(':') {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(second != first && second.contains(':'), "{second}");
+}

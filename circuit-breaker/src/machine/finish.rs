@@ -7,6 +7,7 @@ use seawall_core::{Instant, Outcome};
 use super::{Machine, Ticket, ticket::Kind};
 use crate::{
     Cause, Counts, Mode, Transition,
+    state::Word,
     trip::{Evidence, Limits, Measures, Shape},
     window::Sample,
 };
@@ -14,14 +15,21 @@ use crate::{
 impl Machine {
     /// The callee has answered; its body may go on for long.
     #[inline]
-    pub(crate) fn answered(&self, ticket: &mut Ticket, now: impl FnOnce() -> Instant) {
-        if ticket.start < Instant::MAX {
-            self.note_answer(ticket, now());
+    pub(crate) fn answered(&self, ticket: Ticket, now: impl FnOnce() -> Instant) -> Ticket {
+        if ticket.start == Instant::MAX {
+            return ticket;
         }
+        let (word, start, rest) = ticket.parts();
+        let rest = self.note_answer(word, start, rest, now());
+        Ticket::from_parts((word, start, rest))
     }
 
-    fn note_answer(&self, ticket: &mut Ticket, now: Instant) {
-        ticket.set_answer(self.is_slow(ticket, || now));
+    /// The ticket's last word with the answer in it.
+    // The parts one by one: a reference would keep the whole ticket in memory on the way above.
+    #[inline(never)]
+    fn note_answer(&self, word: Word, start: Instant, rest: u64, now: Instant) -> u64 {
+        let mut ticket = Ticket::from_parts((word, start, rest));
+        ticket.set_answer(self.is_slow(&ticket, || now));
         if let Some(seat) = ticket.seat() {
             let mut inner = self.lock();
             if self.word().generation() == ticket.generation() {
@@ -32,6 +40,7 @@ impl Machine {
         if let Some(step) = ticket.unwatch() {
             self.in_flight.leave(ticket.tag(), step);
         }
+        ticket.parts().2
     }
 
     /// The usual end of a call: a success, where nothing but failures in a row is kept. False when

@@ -46,9 +46,15 @@ where
     F: Fn(&Req) -> K,
 {
     type Permit = OwnedPermit;
+    type Rejected = Rejection;
 
     fn admit(&self, request: &Req) -> Result<OwnedPermit, Rejection> {
-        self.registry.get(&(self.key)(request)).admit_or_reject()
+        let breaker = self.registry.get(&(self.key)(request));
+        breaker.admit_owned().map_err(|rejected| breaker.rejection(rejected))
+    }
+
+    fn rejection(&self, rejection: Rejection) -> Rejection {
+        rejection
     }
 }
 

@@ -2,7 +2,7 @@
 
 use seawall_core::{AnyError, AtResult, Rejection};
 
-use super::{Prioritize, Priority, Throttle, ThrottlePermit};
+use super::{Prioritize, Priority, Rejected, Throttle, ThrottlePermit};
 use crate::{Admit, AdmitLayer, AdmitService};
 
 /// Puts every service that it wraps behind one [`Throttle`], whose state they share.
@@ -61,11 +61,15 @@ impl<P> ByPriority<P> {
 
 impl<P: Prioritize<Req>, Req> Admit<Req> for ByPriority<P> {
     type Permit = ThrottlePermit;
+    type Rejected = Rejected;
 
     #[inline]
-    fn admit(&self, request: &Req) -> Result<ThrottlePermit, Rejection> {
-        let priority = self.priority.priority(request);
-        self.throttle.admit(priority).map_err(|rejected| self.throttle.rejection(rejected))
+    fn admit(&self, request: &Req) -> Result<ThrottlePermit, Rejected> {
+        self.throttle.admit(self.priority.priority(request))
+    }
+
+    fn rejection(&self, rejected: Rejected) -> Rejection {
+        self.throttle.rejection(rejected)
     }
 }
 

@@ -2,38 +2,39 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use reqwest::{ClientBuilder, Url, redirect};
+use reqwest::ClientBuilder;
 use seawall_core::ConfigError;
 
+#[cfg(feature = "consul-tls")]
+use super::tls::Tls;
 use super::{
-    Consul, EmptyAnswers, Query, Shared, follow,
-    http::Http,
-    settings::Settings,
+    EmptyAnswers, Query,
+    settings::Auth,
     token::{self, Token},
 };
-use crate::{backoff::Backoff, hub::Hub};
+use crate::backoff::Backoff;
+
+mod build;
 
 /// Long enough that idle watches cost next to nothing.
 const WAIT: Duration = Duration::from_secs(60);
-/// Consul answers no later than this, whatever it is asked for.
-const WAIT_MAX: Duration = Duration::from_secs(600);
 const SLACK: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Finds out that the other side vanished without a word while a query waits.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Rare enough that an agent that is down is not bothered, and soon enough to go home.
+const RETURN_AFTER: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(30);
 /// Some thirty thousand instances.
 const ANSWER_MAX: usize = 64 << 20;
 /// A third of the connections that Consul grants to one client address.
 const IN_FLIGHT: usize = 64;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Describes how an agent is talked to.
 ///
 /// | field | default |
 /// |---|---|
-/// | `token`, `namespace`, `partition` | none |
+/// | `or`, `return_after` | one agent; 10 s |
+/// | `token`, `basic_auth`, `namespace`, `partition` | none |
+/// | `ca_pem`, `identity_pem` | the system's authorities, no certificate |
 /// | `query` | all that pass or warn |
 /// | `wait` | 60 s |
 /// | `wait_slack` | 5 s |
@@ -44,8 +45,12 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// | `max_in_flight` | 64 |
 #[must_use]
 pub struct ConsulBuilder {
-    url: String,
+    urls: Vec<String>,
+    return_after: Duration,
     token: Result<Token, ConfigError>,
+    auth: Option<Auth>,
+    #[cfg(feature = "consul-tls")]
+    tls: Result<Tls, ConfigError>,
     query: Query,
     namespace: Option<String>,
     partition: Option<String>,
@@ -62,8 +67,12 @@ pub struct ConsulBuilder {
 impl ConsulBuilder {
     pub(super) fn new(url: &str) -> Self {
         Self {
-            url: url.to_owned(),
+            urls: vec![url.to_owned()],
+            return_after: RETURN_AFTER,
             token: Ok(Token::None),
+            auth: None,
+            #[cfg(feature = "consul-tls")]
+            tls: Ok(Tls::default()),
             query: Query::new(),
             namespace: None,
             partition: None,
@@ -76,6 +85,25 @@ impl ConsulBuilder {
             in_flight: IN_FLIGHT,
             customize: Box::new(|client| client),
         }
+    }
+
+    /// Another agent, of the same datacenter, to turn to while those named before are dead.
+    ///
+    /// Watches and queries move when one agent cannot be reached or knows no leader, start over
+    /// with the other's indexes, and return when an earlier one answers again. An instance stays
+    /// with the agent that took its registration, which is the one that deregisters it; only after
+    /// that one was out of reach for the TTL it moves, and is cleared away there as soon as that is
+    /// possible.
+    pub fn or(mut self, url: &str) -> Self {
+        self.urls.push(url.to_owned());
+        self
+    }
+
+    /// How often an agent that was left is asked whether it is back: 10 ms to 24 h, 10 s by
+    /// default.
+    pub fn return_after(mut self, every: Duration) -> Self {
+        self.return_after = every;
+        self
     }
 
     /// The access token. It is only ever sent in a header, and shown nowhere.
@@ -95,6 +123,41 @@ impl ConsulBuilder {
     /// Gives the access token, called anew for each request; it must not block.
     pub fn token_with(mut self, call: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.token = Ok(Token::Call(Arc::new(call)));
+        self
+    }
+
+    /// User and password for what stands in front of an agent. Sent in a header, shown nowhere.
+    pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
+        self.auth = Some(Auth { user: user.to_owned(), password: password.to_owned() });
+        self
+    }
+
+    /// Trusts, over `https`, only those certificates that lead to one of these, in PEM. More calls
+    /// add more.
+    #[cfg(feature = "consul-tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "consul-tls")))]
+    pub fn ca_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.tls = self.tls.and_then(|mut tls| tls.trust(pem.as_ref()).map(|()| tls));
+        self
+    }
+
+    /// Shows agents that ask for one this certificate, with its key, both in PEM. The key is shown
+    /// nowhere else.
+    #[cfg(feature = "consul-tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "consul-tls")))]
+    pub fn identity_pem(mut self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        let (certificate, key) = (certificate.as_ref(), key.as_ref());
+        self.tls = self.tls.and_then(|mut tls| tls.identify(certificate, key).map(|()| tls));
+        self
+    }
+
+    /// Trusts any certificate, and so anybody who gets in between: for a test at most.
+    #[cfg(feature = "consul-tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "consul-tls")))]
+    pub fn danger_trust_any_certificate(mut self) -> Self {
+        if let Ok(tls) = &mut self.tls {
+            tls.trust_any();
+        }
         self
     }
 
@@ -170,8 +233,8 @@ impl ConsulBuilder {
         self
     }
 
-    /// Changes reqwest's client: certificates, a Unix socket, a proxy. Called twice, for there are
-    /// two clients: one for watches, one for all else.
+    /// Changes reqwest's client, for what this builder does not know of: a proxy, say. Called twice
+    /// for each agent, for there are two clients: one for watches, one for all else.
     pub fn customize_client(
         mut self,
         customize: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
@@ -179,105 +242,19 @@ impl ConsulBuilder {
         self.customize = Box::new(customize);
         self
     }
-
-    /// The agent. Connects to nothing yet.
-    ///
-    /// # Errors
-    ///
-    /// Names the first field that is out of its range.
-    pub fn build(self) -> Result<Consul, ConfigError> {
-        let base = base(&self.url)?;
-        let ms = Duration::from_millis;
-        within("wait", self.wait, ms(10), WAIT_MAX, "10 ms to 10 min")?;
-        within("wait_slack", self.slack, ms(10), DAY, "10 ms to 24 h")?;
-        within("request_timeout", self.request_timeout, ms(10), DAY, "10 ms to 24 h")?;
-        within("backoff", self.backoff.first, ms(1), self.backoff.most, "1 ms to its own most")?;
-        within("backoff", self.backoff.most, ms(1), DAY, "1 ms to 24 h")?;
-        if let EmptyAnswers::HoldFor(grace) = self.empty_answers {
-            within("empty_answers", grace, Duration::ZERO, DAY, "up to 24 h")?;
-        }
-        if self.answer_max < 1024 {
-            return Err(ConfigError::new("max_answer_bytes", self.answer_max, "at least 1024"));
-        }
-        if self.in_flight == 0 {
-            return Err(ConfigError::new("max_in_flight", 0, "at least 1"));
-        }
-        self.query.check()?;
-        for (field, name) in [("namespace", &self.namespace), ("partition", &self.partition)] {
-            if name.as_deref() == Some("") {
-                return Err(ConfigError::new(field, "empty", "a name"));
-            }
-        }
-        let client = || {
-            let client = reqwest::Client::builder()
-                // A proxy for the web at large is none for an agent on this machine.
-                .no_proxy()
-                // A redirect would carry the token to wherever it points.
-                .redirect(redirect::Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .tcp_keepalive(KEEPALIVE);
-            (self.customize)(client).build().map_err(|error| {
-                ConfigError::new("customize_client", error, "what reqwest can build a client of")
-            })
-        };
-        let (control, waiting) = (client()?, client()?);
-        let settings = Settings {
-            base,
-            token: self.token?,
-            query: self.query,
-            namespace: self.namespace,
-            partition: self.partition,
-            wait: self.wait,
-            slack: self.slack,
-            request_timeout: self.request_timeout,
-            backoff: self.backoff,
-            empty_answers: self.empty_answers,
-            answer_max: self.answer_max,
-            in_flight: self.in_flight,
-        };
-        let http = Http::new(control, waiting, settings.clone());
-        let turns = follow::Turns::new(settings.in_flight);
-        Ok(Consul { shared: Arc::new(Shared { settings, http, hub: Hub::default(), turns }) })
-    }
 }
 
 impl std::fmt::Debug for ConsulBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Addresses may hold what they should not until they are checked.
         f.debug_struct("ConsulBuilder").field("token", &self.token).finish_non_exhaustive()
     }
-}
-
-fn base(url: &str) -> Result<Url, ConfigError> {
-    let allowed = "an http or https URL without user, query and fragment, such as \
-                   http://127.0.0.1:8500";
-    let refused = |shown: &str| ConfigError::new("url", shown, allowed);
-    let base = Url::parse(url).map_err(|_| refused(&format!("{url:?}")))?;
-    // What may hold a secret is not repeated.
-    if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
-        return Err(refused("one with a user or a query"));
-    }
-    if !matches!(base.scheme(), "http" | "https") || !base.has_host() || base.fragment().is_some() {
-        return Err(refused(&format!("{url:?}")));
-    }
-    Ok(base)
-}
-
-fn within(
-    field: &'static str,
-    value: Duration,
-    min: Duration,
-    max: Duration,
-    allowed: &'static str,
-) -> Result<(), ConfigError> {
-    if value < min || value > max {
-        return Err(ConfigError::new(field, format_args!("{value:?}"), allowed));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Consul;
 
     fn builder() -> ConsulBuilder {
         Consul::builder("http://127.0.0.1:8500")
@@ -292,9 +269,13 @@ mod tests {
             ("url", Consul::builder("")),
             ("url", Consul::builder("ftp://127.0.0.1")),
             ("url", Consul::builder("http://h/#x")),
+            ("url", builder().or("h:8500")),
+            ("url", builder().or("http://127.0.0.1:8500")),
+            ("return_after", builder().return_after(Duration::ZERO)),
             ("token", builder().token("a\nb")),
             ("query.datacenter", builder().query(Query::new().datacenter(""))),
             ("query.tag", builder().query(Query::new().tag(""))),
+            ("query.near", builder().query(Query::new().near(""))),
             ("query.filter", builder().query(Query::new().filter(""))),
             ("query.weight_from", builder().query(Query::new().weight_from(no_key))),
             ("namespace", builder().namespace("")),
@@ -316,7 +297,8 @@ mod tests {
 
     #[test]
     fn no_secret_shows_in_debug_or_in_an_error() {
-        let shown = format!("{:?} {:?}", builder().token("hush"), builder().token("hush").build());
+        let secret = || builder().token("hush").basic_auth("user", "hush");
+        let shown = format!("{:?} {:?}", secret(), secret().build());
         assert!(!shown.contains("hush"), "{shown}");
         for url in ["http://hush@h", "http://u:hush@h", "http://h/?token=hush"] {
             let error = Consul::new(url).unwrap_err().to_string();
@@ -324,5 +306,16 @@ mod tests {
         }
         let error = builder().token("hush\n\u{7}x").build().unwrap_err().to_string();
         assert!(!error.contains("hush"), "{error}");
+    }
+    #[cfg(feature = "consul-tls")]
+    #[test]
+    fn a_certificate_or_key_that_is_none_is_refused_by_name_and_never_repeated() {
+        let error = |builder: ConsulBuilder| builder.build().unwrap_err();
+        assert_eq!(error(builder().ca_pem("nonsense")).field(), "ca_pem");
+        assert_eq!(error(builder().ca_pem("")).field(), "ca_pem");
+        let key = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----\n";
+        let error = error(builder().identity_pem("nonsense", key));
+        assert_eq!(error.field(), "identity_pem");
+        assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
     }
 }

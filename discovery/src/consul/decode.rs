@@ -230,10 +230,58 @@ mod tests {
         }
     }
 
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>()
+                .prop_map(|n| serde_json::Number::from_f64(n).map_or(Value::Null, Value::from)),
+            ".{0,20}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            let list = proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from);
+            let name = prop_oneof![Just("ID".to_owned()), Just("Port".to_owned()), ".{0,6}"];
+            let map = proptest::collection::hash_map(name, inner, 0..4);
+            prop_oneof![list, map.prop_map(|map| map.into_iter().collect())]
+        })
+    }
+
+    /// Where everything is in `value`, as pointers.
+    fn paths(value: &Value) -> Vec<String> {
+        let mut all = vec![String::new()];
+        let inner: Vec<_> = match value {
+            Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), value)).collect(),
+            Value::Array(list) => {
+                list.iter().enumerate().map(|(n, v)| (n.to_string(), v)).collect()
+            }
+            _ => Vec::new(),
+        };
+        for (key, value) in inner {
+            all.extend(paths(value).into_iter().map(|path| format!("/{key}{path}")));
+        }
+        all
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = instances(&body);
+        }
+
+        /// The other instances are used, whatever stands in place of a part of one.
+        #[test]
+        fn whatever_is_mistyped_spoils_at_most_the_instance_that_it_is_in(
+            at in any::<prop::sample::Index>(), value in any_json()
+        ) {
+            let mut bad = entry("bad");
+            let paths = paths(&bad);
+            let path = at.get(&paths);
+            *bad.pointer_mut(path).unwrap() = value;
+            let read = read(&[entry("first"), bad, entry("last")]);
+            let has = |id| read.endpoints.iter().any(|e| e.id().as_str().starts_with(id));
+            prop_assert!(has("first") && has("last"), "{path}: {read:?}");
+            prop_assert!(read.endpoints.len() + read.skipped.len() <= 3);
         }
 
         #[test]

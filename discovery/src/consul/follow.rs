@@ -7,46 +7,20 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    select,
     time::{Instant, sleep, sleep_until},
 };
 
 use super::{
     EmptyAnswers, Query, Shared,
     cursor::{Cursor, Step},
-    decode::{self, Skipped},
     http::Answer,
 };
-use crate::{Publisher, RegisterError};
+use crate::RegisterError;
 
 /// Wake-ups in a row that are not slowed down, and how often one more is granted.
 const BURST: u32 = 8;
 const REFILL: Duration = Duration::from_millis(100);
-/// How long a query waits when others wait for its place.
-const TURN: Duration = Duration::from_millis(500);
-
-/// Bounds the queries that wait at Consul.
-pub(super) struct Turns {
-    places: Semaphore,
-    count: usize,
-}
-
-impl Turns {
-    pub(super) fn new(count: usize) -> Self {
-        let count = count.min(Semaphore::MAX_PERMITS);
-        Self { places: Semaphore::new(count), count }
-    }
-
-    /// A place, in the order of asking, and how long it may be kept, of `wait` at most.
-    async fn take(
-        &self,
-        watched: usize,
-        wait: Duration,
-    ) -> (Option<SemaphorePermit<'_>>, Duration) {
-        let place = self.places.acquire().await.ok();
-        (place, if watched > self.count { wait.min(TURN) } else { wait })
-    }
-}
 
 /// A token bucket: a service that changes without pause is polled at a steady rate.
 struct WakeUps {
@@ -62,58 +36,88 @@ impl WakeUps {
     }
 }
 
-/// Follows `service` until nobody watches it any more, which aborts this.
-pub(super) async fn follow(
-    shared: Arc<Shared>,
-    service: String,
-    query: Query,
-    publisher: Publisher,
-) {
-    let mut follower = Follower {
-        policy: shared.settings.empty_answers,
-        service,
-        query,
-        publisher,
-        cursor: Cursor::default(),
-        doubted: false,
-        held: None,
-        applied: None,
-        skipped: Vec::new(),
-    };
+/// What is followed: where the answers come from, what they mean and who is told.
+pub(super) trait Subject: Send + 'static {
+    /// What an answer holds.
+    type Set;
+
+    /// What logs call it.
+    fn name(&self) -> &str;
+    fn path(&self) -> Vec<&str>;
+    fn query(&self) -> &Query;
+    fn read(&mut self, body: &[u8]) -> Result<Self::Set, serde_json::Error>;
+    fn is_empty(set: &Self::Set) -> bool;
+    /// Whether the set that was told last holds anything.
+    fn holds_any(&self) -> bool;
+    fn publish(&self, set: Self::Set);
+    fn fresh(&self);
+    fn stale(&self, why: String);
+}
+
+/// Follows `subject` until nobody watches it any more, which aborts this.
+pub(super) async fn follow<S: Subject>(shared: Arc<Shared>, subject: S) {
+    let mut follower = Follower::new(shared.settings.empty_answers, subject);
     let mut wake_ups = WakeUps { full: Instant::now() };
     let mut rng = fastrand::Rng::new();
     let mut failures = 0;
+    let _watched = shared.turns.watched();
+    let mut place = shared.http.route.current();
     loop {
         wake_ups.take().await;
         let wait = follower.wait(shared.settings.wait);
-        let (place, wait) = shared.turns.take(shared.hub.len(), wait).await;
-        let index = follower.cursor.index();
-        let answer = shared.http.instances(&follower.service, &follower.query, index, wait).await;
-        drop(place);
+        let (turn, wait) = shared.turns.take(wait).await;
+        let now = shared.http.route.current();
+        if now != place {
+            place = now;
+            follower.start_over();
+        }
+        let answer = {
+            let (subject, index) = (&follower.subject, follower.cursor.index());
+            let (agent, path) = (shared.http.at(place), subject.path());
+            select! {
+                answer = agent.watch(&path, subject.query(), index, wait) => answer,
+                // Somebody found out that this agent is dead, or that a better one is back.
+                () = shared.http.route.left(place) => {
+                    drop(turn);
+                    part(&shared, &mut rng).await;
+                    continue;
+                }
+            }
+        };
+        drop(turn);
         let read = answer.and_then(|answer| {
-            follower.answered(&answer).map_err(|error| shared.http.garbled(error))
+            let agent = shared.http.at(place);
+            follower.answered(&answer).map_err(|error| agent.garbled(error))
         });
         match read {
             Ok(()) => {
                 if failures > 0 {
-                    tracing::info!(service = follower.service, "watch answers again");
+                    tracing::info!(service = follower.subject.name(), "watch answers again");
                 }
                 failures = 0;
+                part(&shared, &mut rng).await;
             }
             Err(error) => {
                 failures += 1;
                 follower.failed(&error, failures == 1);
+                shared.consider(place, &error).await;
                 sleep(shared.settings.backoff.wait(failures, &mut rng)).await;
             }
         }
     }
 }
 
-struct Follower {
+/// Keeps watches that returned at once from asking again at once.
+async fn part(shared: &Shared, rng: &mut fastrand::Rng) {
+    let wait = shared.herd.returned(Instant::now(), rng);
+    if !wait.is_zero() {
+        sleep(wait).await;
+    }
+}
+
+struct Follower<S> {
     policy: EmptyAnswers,
-    service: String,
-    query: Query,
-    publisher: Publisher,
+    subject: S,
     cursor: Cursor,
     /// Something happened after which an empty answer cannot be trusted.
     doubted: bool,
@@ -121,11 +125,14 @@ struct Follower {
     held: Option<Instant>,
     /// The answer that the published set was read from.
     applied: Option<u64>,
-    /// Those that were warned of.
-    skipped: Vec<Skipped>,
 }
 
-impl Follower {
+impl<S: Subject> Follower<S> {
+    fn new(policy: EmptyAnswers, subject: S) -> Self {
+        let cursor = Cursor::default();
+        Self { policy, subject, cursor, doubted: false, held: None, applied: None }
+    }
+
     /// How long the next query may wait: no longer than an empty answer is held back.
     fn wait(&self, wait: Duration) -> Duration {
         match (self.held, self.policy) {
@@ -146,22 +153,16 @@ impl Follower {
         {
             // Nothing changed, which is told without reading all of it.
             self.trust();
-            self.publisher.fresh();
+            self.subject.fresh();
             return Ok(());
         }
-        let read = decode::instances(&answer.body, self.query.weights())?;
-        if read.skipped != self.skipped {
-            for Skipped { id, why } in &read.skipped {
-                tracing::warn!(service = self.service, id, why, "instance is skipped");
-            }
-            self.skipped = read.skipped;
-        }
-        if read.endpoints.is_empty() && self.holds() {
-            self.publisher
-                .stale("consul knows no instance since it lost its index or its connection");
+        let set = self.subject.read(&answer.body)?;
+        if S::is_empty(&set) && self.holds() {
+            let why = "consul knows no instance since it lost its index or its connection";
+            self.subject.stale(why.to_owned());
             return Ok(());
         }
-        self.publisher.publish(read.endpoints);
+        self.subject.publish(set);
         self.trust();
         self.applied = Some(hash);
         Ok(())
@@ -174,7 +175,7 @@ impl Follower {
 
     /// Whether an empty answer is held back now.
     fn holds(&mut self) -> bool {
-        if !self.doubted || self.publisher.current().is_empty() {
+        if !self.doubted || !self.subject.holds_any() {
             return false;
         }
         match self.policy {
@@ -186,17 +187,22 @@ impl Follower {
         }
     }
 
-    fn failed(&mut self, error: &RegisterError, first: bool) {
-        let line = error.line();
-        if first {
-            tracing::warn!(service = self.service, error = line, "watch keeps its last answer");
-        } else {
-            tracing::debug!(service = self.service, error = line, "watch failed again");
-        }
-        self.publisher.stale(line);
+    /// The history that the next answer belongs to is another one.
+    fn start_over(&mut self) {
         self.cursor.start_over();
         self.doubted = true;
         self.held = None;
+    }
+
+    fn failed(&mut self, error: &RegisterError, first: bool) {
+        let (service, line) = (self.subject.name(), error.line());
+        if first {
+            tracing::warn!(service, error = line, "watch keeps its last answer");
+        } else {
+            tracing::debug!(service, error = line, "watch failed again");
+        }
+        self.subject.stale(line);
+        self.start_over();
     }
 }
 

@@ -55,6 +55,7 @@ pub struct Query {
     tags: Vec<String>,
     filter: Option<String>,
     datacenter: Option<String>,
+    near: Option<String>,
     consistency: Consistency,
     weight_from: WeightFrom,
 }
@@ -83,6 +84,15 @@ impl Query {
     /// The instances of this datacenter. Each datacenter has indexes of its own.
     pub fn datacenter(mut self, name: impl Into<String>) -> Self {
         self.datacenter = Some(name.into());
+        self
+    }
+
+    /// Orders the instances by the round trip from this node, the nearest first; `_agent` is the
+    /// node of the agent that is asked. The order is that of
+    /// [`Watch::current`](crate::Watch::current) when the set last changed: distances that move
+    /// are no change.
+    pub fn near(mut self, node: impl Into<String>) -> Self {
+        self.near = Some(node.into());
         self
     }
 
@@ -115,8 +125,18 @@ impl Query {
                 refused("query.weight_from")
             }
             _ if self.datacenter.as_deref() == Some("") => refused("query.datacenter"),
+            _ if self.near.as_deref() == Some("") => refused("query.near"),
             _ => Ok(()),
         }
+    }
+
+    /// What a list of services can be asked for.
+    pub(super) fn check_of_services(&self) -> Result<(), ConfigError> {
+        self.check()?;
+        if let Some(tag) = self.tags.first() {
+            return Err(ConfigError::new("query.tag", tag, "none, for a list of services"));
+        }
+        Ok(())
     }
 
     /// Adds what Consul has to know.
@@ -130,6 +150,9 @@ impl Query {
         }
         if let Some(name) = &self.datacenter {
             pairs.append_pair("dc", name);
+        }
+        if let Some(node) = &self.near {
+            pairs.append_pair("near", node);
         }
         match self.consistency {
             Consistency::Leader => {}

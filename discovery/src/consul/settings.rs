@@ -1,8 +1,6 @@
 //! What a builder has checked.
 
-use std::time::Duration;
-
-use reqwest::Url;
+use std::{fmt, time::Duration};
 
 use super::{Query, token::Token};
 use crate::backoff::Backoff;
@@ -24,8 +22,9 @@ pub enum EmptyAnswers {
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    pub(super) base: Url,
     pub(super) token: Token,
+    pub(super) auth: Option<Auth>,
+    pub(super) return_after: Duration,
     pub(super) query: Query,
     pub(super) namespace: Option<String>,
     pub(super) partition: Option<String>,
@@ -36,4 +35,17 @@ pub(super) struct Settings {
     pub(super) empty_answers: EmptyAnswers,
     pub(super) answer_max: usize,
     pub(super) in_flight: usize,
+}
+
+/// User and password.
+#[derive(Clone)]
+pub(super) struct Auth {
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Auth(..)")
+    }
 }

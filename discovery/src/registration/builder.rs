@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use seawall_core::{Address, ConfigError, Health};
 
-use super::{Registration, ZONE};
+use super::{Check, Registration, ZONE};
 
 const TTL: Duration = Duration::from_secs(15);
 const FORGET_AFTER: Duration = Duration::from_secs(5 * 60);
@@ -14,14 +14,14 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 const TTL_MIN: Duration = Duration::from_millis(100);
 /// Consul takes less for one minute without a word.
 const FORGET_MIN: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest name that is checked to work; Consul itself sets no limit but its DNS does.
-const NAME_MAX: usize = 255;
+pub(super) const NAME_MAX: usize = 255;
 /// Consul's limits for metadata.
 const PAIRS_MAX: usize = 64;
 const KEY_MAX: usize = 128;
-const VALUE_MAX: usize = 512;
+pub(super) const VALUE_MAX: usize = 512;
 
 /// Describes a [`Registration`].
 ///
@@ -33,6 +33,7 @@ const VALUE_MAX: usize = 512;
 /// | `zone`, `tags`, `metadata` | none |
 /// | `health` | passing |
 /// | `ttl` | 15 s |
+/// | `check` | none |
 /// | `forget_after` | 5 min |
 /// | `shutdown_timeout` | 5 s |
 #[derive(Clone, Debug)]
@@ -55,6 +56,7 @@ impl RegistrationBuilder {
             metadata: BTreeMap::new(),
             health: Health::Passing,
             ttl: Some(TTL),
+            checks: Vec::new(),
             forget_after: Some(FORGET_AFTER),
             shutdown_timeout: SHUTDOWN_TIMEOUT,
         };
@@ -121,8 +123,14 @@ impl RegistrationBuilder {
         self
     }
 
+    /// One more check, which the registry makes by itself.
+    pub fn check(mut self, check: Check) -> Self {
+        self.registration.checks.push(check);
+        self
+    }
+
     /// When the registry forgets an instance whose heartbeats stopped: 1 min to 24 h after it
-    /// became critical, 5 min by default.
+    /// became critical, 5 min by default. Without heartbeats, it is any of its checks that counts.
     pub fn forget_after(mut self, after: Duration) -> Self {
         self.registration.forget_after = Some(after);
         self
@@ -169,6 +177,9 @@ impl RegistrationBuilder {
         if let Some(ttl) = built.ttl {
             within("ttl", ttl, TTL_MIN, DAY, "100 ms to 24 h")?;
         }
+        for (place, check) in built.checks.iter().enumerate() {
+            check.check(&built.checks[..place])?;
+        }
         if let Some(after) = built.forget_after {
             within("forget_after", after, FORGET_MIN, DAY, "1 min to 24 h")?;
         }
@@ -178,7 +189,7 @@ impl RegistrationBuilder {
 }
 
 /// A name stands in paths of URLs and in DNS, so it is kept to what survives there.
-fn name(field: &'static str, name: &str) -> Result<(), ConfigError> {
+pub(super) fn name(field: &'static str, name: &str) -> Result<(), ConfigError> {
     let sound = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | '?' | '#');
     if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(sound) || dots(name) {
         let allowed = "1 to 255 bytes without spaces, slashes, `?`, `#` and control characters";
@@ -192,7 +203,7 @@ fn dots(name: &str) -> bool {
     matches!(name, "." | "..")
 }
 
-fn text(field: &'static str, text: &str, max: usize) -> Result<(), ConfigError> {
+pub(super) fn text(field: &'static str, text: &str, max: usize) -> Result<(), ConfigError> {
     if text.len() > max || text.chars().any(char::is_control) {
         let allowed = format!("at most {max} bytes without control characters");
         return Err(ConfigError::new(field, format_args!("{text:?}"), allowed));
@@ -220,7 +231,7 @@ fn metadata(registration: &Registration) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn within(
+pub(super) fn within(
     field: &'static str,
     value: Duration,
     min: Duration,
@@ -274,6 +285,14 @@ mod tests {
             let error = built.build().expect_err(field);
             assert_eq!(error.field(), field, "{error}");
         }
+    }
+
+    #[test]
+    fn a_port_or_a_weight_beyond_its_range_cannot_be_written_down() {
+        for address in ["h:0", "h:65536", "h:70000", ":80", ""] {
+            assert!(address.parse::<Address>().is_err(), "{address}");
+        }
+        assert!(u16::try_from(65_536).is_err(), "and a weight is one");
     }
 
     #[test]

@@ -38,26 +38,20 @@ impl Publisher {
             if changed {
                 snapshot.set = endpoints.into();
             }
-            let was_stale = !snapshot.state.is_fresh();
-            snapshot.state = WatchState::Fresh;
-            changed || was_stale
+            snapshot.state.freshen() | changed
         });
         changed
     }
 
     /// The set is what the registry says, without a look at it.
     pub fn fresh(&self) {
-        self.snapshots.send_if_modified(|snapshot| {
-            let was_stale = !snapshot.state.is_fresh();
-            snapshot.state = WatchState::Fresh;
-            was_stale
-        });
+        self.snapshots.send_if_modified(|snapshot| snapshot.state.freshen());
     }
 
     /// The set can no longer be trusted to be what the registry says, and `why`.
     pub fn stale(&self, why: impl Into<Arc<str>>) {
         let why = why.into();
-        self.snapshots.send_if_modified(|snapshot| snapshot.spoil(why));
+        self.snapshots.send_if_modified(|snapshot| snapshot.state.spoil(why));
     }
 
     /// The set is now `endpoints`, as far as anybody knows, who cannot say for sure and `why`.
@@ -67,7 +61,7 @@ impl Publisher {
             if changed {
                 snapshot.set = endpoints.into();
             }
-            snapshot.spoil(why) || changed
+            snapshot.state.spoil(why) || changed
         });
     }
 
@@ -93,19 +87,6 @@ impl Publisher {
     /// A watch that keeps `source` alive.
     pub(crate) fn subscribe_with(&self, source: Arc<dyn Any + Send + Sync>) -> Watch {
         Watch::new(self.snapshots.subscribe(), source)
-    }
-}
-
-impl Snapshot {
-    /// Makes it stale, since now unless it was before. Returns whether that is a change.
-    fn spoil(&mut self, why: Arc<str>) -> bool {
-        let since = match &self.state {
-            WatchState::Fresh => Instant::now(),
-            WatchState::Stale { why: before, .. } if *before == why => return false,
-            WatchState::Stale { since, .. } => *since,
-        };
-        self.state = WatchState::Stale { since, why };
-        true
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
+    /// The query as it stood there, with its keys without a value.
+    pub(crate) raw: String,
     pub(crate) token: Option<String>,
 }
 
@@ -184,6 +186,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         at: Instant::now(),
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
+        raw: parts.uri.query().unwrap_or_default().to_owned(),
         query: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         token: token.map(|value| value.to_str().unwrap().to_owned()),
     };

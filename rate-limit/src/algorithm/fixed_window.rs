@@ -2,7 +2,7 @@
 
 use seawall_core::{ConfigError, Instant};
 
-use super::{Algorithm, sealed::Sealed, window::Window};
+use super::{Algorithm, Queue, sealed::Sealed, window::Window};
 use crate::{Allowed, Quota, Rejected, sync::Mutex};
 
 /// Lets the limit through in each window, as quotas that renew at the full hour do.
@@ -51,20 +51,19 @@ impl FixedWindow {
         before: FixedWindowState,
         now: Instant,
         cost: u32,
-    ) -> Result<(FixedWindowState, Allowed), Rejected> {
+        spare: u32,
+    ) -> Result<Allowed, Rejected> {
         let before = self.at(before, now);
         let end = Instant::from_nanos((before.index + 1).saturating_mul(self.window.nanos));
         let standing = |used| self.window.standing(used, if used > 0 { end } else { now }, now);
-        match before.used.checked_add(cost) {
-            Some(used) if used <= self.window.limit => {
-                let after = FixedWindowState { used, ..before };
-                Ok((after, Allowed::new(standing(used))))
-            }
-            _ if cost > self.window.limit => Err(Rejected::never(standing(before.used))),
-            _ => {
-                let wait = end.as_nanos().saturating_sub(now.as_nanos());
-                Err(Rejected::after(wait, standing(before.used)))
-            }
+        let asked = self.window.asked(cost, spare);
+        if asked == 0 || before.used.saturating_add(asked) <= self.window.limit {
+            Ok(Allowed::new(standing(before.used.saturating_add(cost))))
+        } else if asked > self.window.limit {
+            Err(Rejected::never(standing(before.used)))
+        } else {
+            let wait = end.as_nanos().saturating_sub(now.as_nanos());
+            Err(Rejected::after(wait, standing(before.used)))
         }
     }
 }
@@ -73,25 +72,33 @@ impl Sealed for FixedWindow {}
 
 impl Algorithm for FixedWindow {
     type State = FixedWindowState;
-    type Shared = Mutex<FixedWindowState>;
+    type Shared = Mutex<Queue<Self>>;
 
     fn rest(&self) -> FixedWindowState {
         FixedWindowState::default()
     }
 
-    fn look(&self, state: &FixedWindowState, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
-        self.decide(*state, now, cost).map(|(_, allowed)| allowed)
-    }
-
-    fn take(
+    fn look(
         &self,
-        state: &mut FixedWindowState,
+        state: &FixedWindowState,
         now: Instant,
         cost: u32,
+        spare: u32,
     ) -> Result<Allowed, Rejected> {
-        let (after, allowed) = self.decide(*state, now, cost)?;
-        *state = after;
-        Ok(allowed)
+        self.decide(*state, now, cost, spare)
+    }
+
+    fn charge(&self, state: &mut FixedWindowState, now: Instant, cost: u32) {
+        let before = self.at(*state, now);
+        *state = FixedWindowState { used: before.used.saturating_add(cost), ..before };
+    }
+
+    /// What passed in the window of now counts in the new window of now.
+    fn adopt(&self, before: &Self, state: &mut FixedWindowState, now: Instant) {
+        if self.window.nanos != before.window.nanos {
+            let used = before.at(*state, now).used;
+            *state = FixedWindowState { index: now.as_nanos() / self.window.nanos, used };
+        }
     }
 
     fn quota(&self) -> Quota {

@@ -2,7 +2,7 @@
 
 use seawall_core::{ConfigError, Instant};
 
-use super::{Algorithm, sealed::Sealed};
+use super::{Algorithm, FromQuotas, Queue, sealed::Sealed};
 use crate::{Allowed, Quota, Rejected, sync::Mutex};
 
 /// Lets a call through when each of several limits does: all or nothing.
@@ -81,27 +81,72 @@ impl<A: Algorithm> Sealed for Several<A> {}
 
 impl<A: Algorithm> Algorithm for Several<A> {
     type State = Box<[A::State]>;
-    type Shared = Mutex<Box<[A::State]>>;
+    type Shared = Mutex<Queue<Self>>;
 
     fn rest(&self) -> Self::State {
         self.limits.iter().map(A::rest).collect()
     }
 
-    fn look(&self, states: &Self::State, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
-        self.answer(states, |limit, state| limit.look(state, now, cost))
+    fn look(
+        &self,
+        states: &Self::State,
+        now: Instant,
+        cost: u32,
+        spare: u32,
+    ) -> Result<Allowed, Rejected> {
+        self.answer(states, |limit, state| limit.look(state, now, cost, spare))
     }
 
-    fn take(&self, states: &mut Self::State, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
-        let allowed = self.look(states, now, cost)?;
+    fn take(
+        &self,
+        states: &mut Self::State,
+        now: Instant,
+        cost: u32,
+        spare: u32,
+    ) -> Result<Allowed, Rejected> {
+        let allowed = self.look(states, now, cost, spare)?;
         for (limit, state) in self.limits.iter().zip(states) {
             // It said yes a moment ago, and the lock is held since.
-            let _ = limit.take(state, now, cost);
+            let _ = limit.take(state, now, cost, 0);
         }
         Ok(allowed)
+    }
+
+    fn charge(&self, states: &mut Self::State, now: Instant, cost: u32) {
+        for (limit, state) in self.limits.iter().zip(states) {
+            limit.charge(state, now, cost);
+        }
+    }
+
+    /// Limits follow each other by their place; those that are new begin at rest.
+    fn adopt(&self, before: &Self, states: &mut Self::State, now: Instant) {
+        let old = std::mem::take(states).into_iter().zip(&before.limits);
+        let old = old.map(Some).chain(std::iter::repeat_with(|| None));
+        *states = self
+            .limits
+            .iter()
+            .zip(old)
+            .map(|(limit, old)| {
+                old.map_or_else(
+                    || limit.rest(),
+                    |(mut state, before)| {
+                        limit.adopt(before, &mut state, now);
+                        state
+                    },
+                )
+            })
+            .collect();
     }
 
     /// The first of the limits.
     fn quota(&self) -> Quota {
         self.limits.first().map_or(Quota::per_second(1), A::quota)
+    }
+}
+
+impl<A: FromQuotas> FromQuotas for Several<A> {
+    fn from_quotas(quotas: &[Quota]) -> Result<Self, ConfigError> {
+        let limits = quotas.iter().map(|quota| A::from_quotas(&[*quota]));
+        Self::new(limits.collect::<Result<Vec<_>, _>>()?)
     }
 }

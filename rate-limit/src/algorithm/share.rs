@@ -1,65 +1,46 @@
-//! How handles share the state of an algorithm.
-//!
-//! # Orderings
-//!
-//! A state that is one word is the whole of what the handles share: a decision reads it, and one
-//! compare-exchange on the same word makes it true. Nothing else is read on the strength of it, so
-//! that every access is relaxed.
+//! How handles share an algorithm and its state.
 
-use std::sync::{PoisonError, atomic::Ordering::Relaxed};
+use seawall_core::Instant;
 
-use crate::sync::{AtomicU64, Mutex};
+use super::{Algorithm, Booked};
+use crate::{Allowed, Rejected};
 
-/// A place for a state that many handles change.
-pub trait Share<T> {
-    /// A place that holds `state`.
-    fn new(state: T) -> Self;
+/// An algorithm and its state, in the hands of many. Every operation is one step for all others.
+pub trait Share<A: Algorithm>: Send + Sync + 'static {
+    /// A limiter that was never used.
+    fn new(algorithm: A) -> Self;
 
-    /// Looks at the state.
-    fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R;
+    /// The algorithm as it is now.
+    fn algorithm(&self) -> A;
 
-    /// Changes the state as one step. `change` may run several times: only its last run counts.
-    fn update<R>(&self, change: impl FnMut(&mut T) -> R) -> R;
-}
+    /// What [`take`](Self::take) would answer.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn look(&self, now: Instant, cost: u32, spare: u32) -> Result<Allowed, Rejected>;
 
-impl Share<u64> for AtomicU64 {
-    fn new(state: u64) -> Self {
-        Self::new(state)
-    }
+    /// Lets `cost` cells pass now when `spare` more would be left, and nobody waits.
+    ///
+    /// # Errors
+    ///
+    /// When that is more than may pass; nothing has changed then.
+    fn take(&self, now: Instant, cost: u32, spare: u32) -> Result<Allowed, Rejected>;
 
-    #[inline]
-    fn read<R>(&self, look: impl FnOnce(&u64) -> R) -> R {
-        look(&self.load(Relaxed))
-    }
+    /// Lets as many of `cost` cells pass as may, and says how many.
+    fn take_at_most(&self, now: Instant, cost: u32) -> u32;
 
-    #[inline]
-    fn update<R>(&self, mut change: impl FnMut(&mut u64) -> R) -> R {
-        let mut before = self.load(Relaxed);
-        loop {
-            let mut after = before;
-            let answer = change(&mut after);
-            // What changes nothing writes nothing: a refusal does not take the line from others.
-            if after == before {
-                return answer;
-            }
-            match self.compare_exchange_weak(before, after, Relaxed, Relaxed) {
-                Ok(_) => return answer,
-                Err(newer) => before = newer,
-            }
-        }
-    }
-}
+    /// Takes `cost` cells now or, after all who wait, within `patience_nanos`.
+    ///
+    /// # Errors
+    ///
+    /// When the wait would be longer; nothing has changed then.
+    fn book(&self, now: Instant, cost: u32, patience_nanos: u64) -> Result<Booked, Rejected>;
 
-impl<T> Share<T> for Mutex<T> {
-    fn new(state: T) -> Self {
-        Self::new(state)
-    }
+    /// Gives back what `booked` took, unless it has passed, as far as later bookings have not built
+    /// on it.
+    fn unbook(&self, now: Instant, booked: &Booked);
 
-    fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
-        look(&self.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn update<R>(&self, mut change: impl FnMut(&mut T) -> R) -> R {
-        change(&mut self.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+    /// Decides as `algorithm` does from now on. What passed, and who waits until when, stays.
+    fn adopt(&self, now: Instant, algorithm: A);
 }

@@ -2,7 +2,7 @@
 
 use seawall_core::{ConfigError, Instant};
 
-use super::{Algorithm, sealed::Sealed, window::Window};
+use super::{Algorithm, Queue, sealed::Sealed, window::Window};
 use crate::{Allowed, Quota, Rejected, sync::Mutex};
 
 /// Lets about the limit through in any period, and remembers two numbers.
@@ -71,6 +71,12 @@ impl SlidingCounter {
         u32::try_from(weighted).unwrap_or(u32::MAX)
     }
 
+    /// How many cells of the window before that of `state` count.
+    fn weighted_at(&self, state: SlidingCounterState, now: Instant) -> u32 {
+        let start = state.index.saturating_mul(self.window.nanos);
+        self.weighted(state.previous, now.as_nanos().saturating_sub(start))
+    }
+
     /// How many nanoseconds after the end of a window at most `room` of its `cells` count; `room`
     /// is less than `cells`.
     fn until(&self, cells: u32, room: u32) -> u64 {
@@ -84,11 +90,11 @@ impl SlidingCounter {
         before: SlidingCounterState,
         now: Instant,
         cost: u32,
-    ) -> Result<(SlidingCounterState, Allowed), Rejected> {
+        spare: u32,
+    ) -> Result<Allowed, Rejected> {
         let before = self.at(before, now);
         let start = before.index.saturating_mul(self.window.nanos);
-        let elapsed = now.as_nanos().saturating_sub(start);
-        let weighted = self.weighted(before.previous, elapsed);
+        let weighted = self.weighted_at(before, now);
         let standing = |current: u32| {
             let windows = if current > 0 { 2 } else { u64::from(before.previous > 0) };
             let reset = match windows {
@@ -99,14 +105,12 @@ impl SlidingCounter {
             };
             self.window.standing(weighted.saturating_add(current), reset, now)
         };
-        if cost > self.window.limit {
+        let asked = self.window.asked(cost, spare);
+        let Some(room) = self.window.limit.checked_sub(asked) else {
             return Err(Rejected::never(standing(before.current)));
-        }
-        let room = self.window.limit - cost;
-        if cost == 0 || weighted.saturating_add(before.current) <= room {
-            let current = before.current + cost;
-            let after = SlidingCounterState { current, ..before };
-            return Ok((after, Allowed::new(standing(current))));
+        };
+        if asked == 0 || weighted.saturating_add(before.current) <= room {
+            return Ok(Allowed::new(standing(before.current.saturating_add(cost))));
         }
         let ready = match room.checked_sub(before.current) {
             // Enough of the previous window leaves before this one ends.
@@ -124,7 +128,7 @@ impl Sealed for SlidingCounter {}
 
 impl Algorithm for SlidingCounter {
     type State = SlidingCounterState;
-    type Shared = Mutex<SlidingCounterState>;
+    type Shared = Mutex<Queue<Self>>;
 
     fn rest(&self) -> SlidingCounterState {
         SlidingCounterState::default()
@@ -135,19 +139,24 @@ impl Algorithm for SlidingCounter {
         state: &SlidingCounterState,
         now: Instant,
         cost: u32,
+        spare: u32,
     ) -> Result<Allowed, Rejected> {
-        self.decide(*state, now, cost).map(|(_, allowed)| allowed)
+        self.decide(*state, now, cost, spare)
     }
 
-    fn take(
-        &self,
-        state: &mut SlidingCounterState,
-        now: Instant,
-        cost: u32,
-    ) -> Result<Allowed, Rejected> {
-        let (after, allowed) = self.decide(*state, now, cost)?;
-        *state = after;
-        Ok(allowed)
+    fn charge(&self, state: &mut SlidingCounterState, now: Instant, cost: u32) {
+        let before = self.at(*state, now);
+        *state = SlidingCounterState { current: before.current.saturating_add(cost), ..before };
+    }
+
+    /// What counts now counts as passed in the new window of now.
+    fn adopt(&self, before: &Self, state: &mut SlidingCounterState, now: Instant) {
+        if self.window.nanos != before.window.nanos {
+            let old = before.at(*state, now);
+            let current = before.weighted_at(old, now).saturating_add(old.current);
+            let index = now.as_nanos() / self.window.nanos;
+            *state = SlidingCounterState { index, previous: 0, current };
+        }
     }
 
     fn quota(&self) -> Quota {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use seawall_core::{ConfigError, Instant};
 
-use super::{Algorithm, sealed::Sealed, window::Window};
+use super::{Algorithm, Queue, sealed::Sealed, window::Window};
 use crate::{Allowed, Quota, Rejected, sync::Mutex};
 
 /// The most calls that a log remembers: 16 MiB of them.
@@ -21,7 +21,8 @@ const LIMIT_MAX: u32 = 1 << 20;
 /// 16 bytes for each cell of the limit, all of them allocated when the limiter is built, and none
 /// after; so the limit is at most 1,048,576. A lock, held for as many steps as calls have expired
 /// since the last one: one on average. A refusal of a cost above one looks for the call whose end
-/// makes room, at most as many steps as it costs.
+/// makes room, at most as many steps as it costs. While calls wait there are two logs: the first one
+/// to wait copies it, and so does the next one after a wait was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingLog {
     window: Window,
@@ -82,6 +83,7 @@ impl SlidingLog {
         (expired, cells): (usize, u32),
         now: Instant,
         cost: u32,
+        spare: u32,
     ) -> Result<Allowed, Rejected> {
         let used = state.used - cells;
         let newest = if cost > 0 { Some(self.enters(state, now, cost)) } else { None };
@@ -89,13 +91,16 @@ impl SlidingLog {
             let last = newest.or(state.passed.back().copied());
             Instant::from_nanos(last.map_or(0, |last| self.end(last)))
         };
-        if cost > self.window.limit {
+        let asked = self.window.asked(cost, spare);
+        if asked > self.window.limit {
             return Err(Rejected::never(self.window.standing(used, reset(None), now)));
         }
-        if cost <= self.window.limit - used {
-            return Ok(Allowed::new(self.window.standing(used + cost, reset(newest), now)));
-        }
-        let mut lacking = used - (self.window.limit - cost);
+        let Some(mut lacking) =
+            used.checked_sub(self.window.limit - asked).filter(|&cells| asked > 0 && cells > 0)
+        else {
+            let used = used.saturating_add(cost);
+            return Ok(Allowed::new(self.window.standing(used, reset(newest), now)));
+        };
         let makes_room = state.passed.iter().skip(expired).find(|passed| {
             lacking = lacking.saturating_sub(passed.cells);
             lacking == 0
@@ -103,6 +108,26 @@ impl SlidingLog {
         let ready = makes_room.map_or(0, |&passed| self.end(passed));
         let wait = ready.saturating_sub(now.as_nanos());
         Err(Rejected::after(wait, self.window.standing(used, reset(None), now)))
+    }
+
+    fn forget(&self, state: &mut SlidingLogState, now: Instant) {
+        let (expired, cells) = self.expired(state, now);
+        state.passed.drain(..expired);
+        state.used -= cells;
+    }
+
+    fn enter(&self, state: &mut SlidingLogState, now: Instant, cost: u32) {
+        if cost == 0 {
+            return;
+        }
+        // Above the limit only where the limit was lowered while calls waited; the sum still fits.
+        let cost = cost.min(u32::MAX - state.used);
+        let passed = self.enters(state, now, cost);
+        match state.passed.back_mut() {
+            Some(last) if last.at_nanos == passed.at_nanos => last.cells += cost,
+            _ => state.passed.push_back(passed),
+        }
+        state.used += cost;
     }
 
     /// The entry of a call at `now`; never before an entry that is there.
@@ -116,14 +141,20 @@ impl Sealed for SlidingLog {}
 
 impl Algorithm for SlidingLog {
     type State = SlidingLogState;
-    type Shared = Mutex<SlidingLogState>;
+    type Shared = Mutex<Queue<Self>>;
 
     fn rest(&self) -> SlidingLogState {
         SlidingLogState { passed: VecDeque::with_capacity(self.window.limit as usize), used: 0 }
     }
 
-    fn look(&self, state: &SlidingLogState, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
-        self.decide(state, self.expired(state, now), now, cost)
+    fn look(
+        &self,
+        state: &SlidingLogState,
+        now: Instant,
+        cost: u32,
+        spare: u32,
+    ) -> Result<Allowed, Rejected> {
+        self.decide(state, self.expired(state, now), now, cost, spare)
     }
 
     fn take(
@@ -131,20 +162,25 @@ impl Algorithm for SlidingLog {
         state: &mut SlidingLogState,
         now: Instant,
         cost: u32,
+        spare: u32,
     ) -> Result<Allowed, Rejected> {
-        let (expired, cells) = self.expired(state, now);
-        state.passed.drain(..expired);
-        state.used -= cells;
-        let allowed = self.decide(state, (0, 0), now, cost)?;
-        if cost > 0 {
-            let passed = self.enters(state, now, cost);
-            match state.passed.back_mut() {
-                Some(last) if last.at_nanos == passed.at_nanos => last.cells += cost,
-                _ => state.passed.push_back(passed),
-            }
-            state.used += cost;
-        }
+        self.forget(state, now);
+        let allowed = self.decide(state, (0, 0), now, cost, spare)?;
+        self.enter(state, now, cost);
         Ok(allowed)
+    }
+
+    fn charge(&self, state: &mut SlidingLogState, now: Instant, cost: u32) {
+        self.forget(state, now);
+        self.enter(state, now, cost);
+    }
+
+    /// What passed within the new period counts, as far as the old one remembers it.
+    fn adopt(&self, before: &Self, state: &mut SlidingLogState, now: Instant) {
+        before.forget(state, now);
+        self.forget(state, now);
+        let room = (self.window.limit as usize).saturating_sub(state.passed.len());
+        state.passed.reserve(room);
     }
 
     fn quota(&self) -> Quota {

@@ -1,11 +1,9 @@
 //! The token bucket, as one word.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use seawall_core::{ConfigError, Instant};
 
-use super::{Algorithm, Booked, scale::Scale, sealed::Sealed};
-use crate::{Allowed, Quota, Rejected, decision::Standing, sync::AtomicU64};
+use super::{Algorithm, SharedBucket, scale::Scale, sealed::Sealed};
+use crate::{Allowed, Quota, Rejected, decision::Standing};
 
 /// The longest time that a full bucket may stand for, in nanoseconds: 73 years. An eighth of the
 /// word, so that the time, a full bucket and a cost add up without an overflow.
@@ -34,7 +32,7 @@ const AHEAD_MAX: u64 = SPAN_MAX;
 /// # Cost
 ///
 /// One word, one compare-exchange for each call that passes, none for one that does not; no lock, no
-/// allocation.
+/// allocation. A limiter whose quota was changed reads one word more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
     scale: Scale,
@@ -69,21 +67,34 @@ impl TokenBucket {
 
     /// The TAT after a call that comes when `now_units` have passed, if it may pass.
     #[inline]
-    fn pass(&self, tat: u64, now_units: u64, cost: u32) -> Option<u64> {
-        if cost > self.quota.capacity() {
-            return None;
-        }
+    pub(super) fn pass(&self, tat: u64, now_units: u64, cost: u32, spare: u32) -> Option<u64> {
         // Nothing passes at any time, also while bookings are ahead of the clock.
         if cost == 0 {
             return Some(tat);
         }
-        let after = tat.max(now_units) + self.units(cost);
-        (after - now_units <= self.capacity).then_some(after)
+        let asked = u64::from(cost) + u64::from(spare);
+        if asked > u64::from(self.quota.capacity()) {
+            return None;
+        }
+        let start = tat.max(now_units);
+        let full = start + asked * self.per_cell();
+        (full - now_units <= self.capacity).then(|| start + self.units(cost))
+    }
+
+    /// Units for each cell.
+    #[inline]
+    pub(super) fn per_cell(&self) -> u64 {
+        self.scale.per_cell.get()
+    }
+
+    #[inline]
+    pub(super) fn units_at(&self, now: Instant) -> u64 {
+        self.scale.units(now.as_nanos())
     }
 
     #[inline]
     fn units(&self, cost: u32) -> u64 {
-        u64::from(cost) * self.scale.per_cell.get()
+        u64::from(cost) * self.per_cell()
     }
 
     #[inline]
@@ -101,44 +112,81 @@ impl TokenBucket {
         self.scale.nanos(units).saturating_sub(now.as_nanos())
     }
 
-    /// How long a call has to wait; the cost is at most the burst.
+    /// How long a call has to wait for so many cells, which are at most the burst.
     #[inline]
-    fn wait_nanos(&self, tat: u64, now: Instant, now_units: u64, cost: u32) -> u64 {
-        let after = tat.max(now_units) + self.units(cost);
+    fn wait_nanos(&self, tat: u64, now: Instant, asked: u64) -> u64 {
+        let after = tat.max(self.units_at(now)) + asked * self.per_cell();
         self.nanos_until(after.saturating_sub(self.capacity), now)
     }
 
     /// Whether the bucket is full, as if it had never been used.
     pub(crate) fn is_at_rest(&self, tat: u64, now: Instant) -> bool {
-        tat <= self.scale.units(now.as_nanos())
+        tat <= self.units_at(now)
     }
 
-    /// A refusal until the first of these buckets is full.
-    pub(crate) fn refuse_until_rest(
-        &self,
-        tats: impl Iterator<Item = u64>,
-        now: Instant,
-    ) -> Rejected {
-        let standing = self.standing(0, now, self.scale.units(now.as_nanos()));
-        let first = tats.min().unwrap_or(0);
-        Rejected::after(self.nanos_until(first, now), standing)
+    /// How long until the bucket is full.
+    pub(crate) fn nanos_to_rest(&self, tat: u64, now: Instant) -> u64 {
+        self.nanos_until(tat, now)
+    }
+
+    /// A refusal, for want of a place, by a bucket that is full.
+    pub(crate) fn refuse_at_rest(&self, wait_nanos: u64, now: Instant) -> Rejected {
+        Rejected::after(wait_nanos, self.standing(0, now, self.units_at(now)))
     }
 
     /// A refusal by a bucket that is full.
     #[cfg(feature = "http")]
     pub(crate) fn refuse_for_good(&self, now: Instant) -> Rejected {
-        Rejected::never(self.standing(0, now, self.scale.units(now.as_nanos())))
+        Rejected::never(self.standing(0, now, self.units_at(now)))
+    }
+
+    /// The answer to a call that passed and made this the TAT.
+    #[inline]
+    pub(super) fn allow(&self, tat: u64, now: Instant, now_units: u64) -> Allowed {
+        Allowed::new(self.standing(tat, now, now_units))
     }
 
     // Out of line, so that it writes its answer where the caller wants it, in place of a copy.
     #[inline(never)]
-    fn refuse<T>(&self, tat: u64, now: Instant, now_units: u64, cost: u32) -> Result<T, Rejected> {
-        let standing = self.standing(tat, now, now_units);
-        Err(if cost > self.quota.capacity() {
+    pub(super) fn refuse<T>(
+        &self,
+        tat: u64,
+        now: Instant,
+        cost: u32,
+        spare: u32,
+    ) -> Result<T, Rejected> {
+        let standing = self.standing(tat, now, self.units_at(now));
+        let asked = u64::from(cost) + u64::from(spare);
+        Err(if asked > u64::from(self.quota.capacity()) {
             Rejected::never(standing)
         } else {
-            Rejected::after(self.wait_nanos(tat, now, now_units, cost), standing)
+            Rejected::after(self.wait_nanos(tat, now, asked), standing)
         })
+    }
+
+    /// Takes `cost` cells now or in turn, and says when they pass and whether that is later.
+    pub(super) fn book(
+        &self,
+        tat: &mut u64,
+        now: Instant,
+        cost: u32,
+        patience_nanos: u64,
+    ) -> Result<(Instant, bool), Rejected> {
+        let now_units = self.units_at(now);
+        if let Some(after) = self.pass(*tat, now_units, cost, 0) {
+            *tat = after;
+            return Ok((now, false));
+        }
+        if cost > self.quota.capacity() {
+            return self.refuse(*tat, now, cost, 0);
+        }
+        let after = (*tat).max(now_units) + self.units(cost);
+        let wait_nanos = self.wait_nanos(*tat, now, cost.into());
+        if wait_nanos > patience_nanos || after - now_units > self.capacity + AHEAD_MAX {
+            return self.refuse(*tat, now, cost, 0);
+        }
+        *tat = after;
+        Ok((Instant::from_nanos(now.as_nanos().saturating_add(wait_nanos)), wait_nanos > 0))
     }
 }
 
@@ -147,90 +195,61 @@ impl Sealed for TokenBucket {}
 impl Algorithm for TokenBucket {
     /// The TAT, in units of the scale.
     type State = u64;
-    type Shared = AtomicU64;
+    type Shared = SharedBucket;
 
     fn rest(&self) -> u64 {
         0
     }
 
-    fn look(&self, tat: &u64, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
-        let now_units = self.scale.units(now.as_nanos());
-        match self.pass(*tat, now_units, cost) {
-            Some(after) => Ok(Allowed::new(self.standing(after, now, now_units))),
-            None => self.refuse(*tat, now, now_units, cost),
+    fn look(&self, tat: &u64, now: Instant, cost: u32, spare: u32) -> Result<Allowed, Rejected> {
+        let now_units = self.units_at(now);
+        match self.pass(*tat, now_units, cost, spare) {
+            Some(after) => Ok(self.allow(after, now, now_units)),
+            None => self.refuse(*tat, now, cost, spare),
         }
     }
 
     #[inline]
-    fn take(&self, tat: &mut u64, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
-        let now_units = self.scale.units(now.as_nanos());
-        match self.pass(*tat, now_units, cost) {
-            Some(after) => {
-                *tat = after;
-                Ok(Allowed::new(self.standing(after, now, now_units)))
-            }
-            None => self.refuse(*tat, now, now_units, cost),
-        }
-    }
-
-    /// The same as [`take`](Algorithm::take), with the answer put together once it stands: the way
-    /// of nearly every call.
-    #[inline]
-    fn take_shared(&self, tat: &AtomicU64, now: Instant, cost: u32) -> Result<Allowed, Rejected> {
-        let now_units = self.scale.units(now.as_nanos());
-        // Relaxed, here and below: the word is all that the handles share.
-        let mut before = tat.load(Relaxed);
-        loop {
-            let Some(after) = self.pass(before, now_units, cost) else {
-                return self.refuse(before, now, now_units, cost);
-            };
-            if after == before {
-                return Ok(Allowed::new(self.standing(after, now, now_units)));
-            }
-            match tat.compare_exchange_weak(before, after, Relaxed, Relaxed) {
-                Ok(_) => return Ok(Allowed::new(self.standing(after, now, now_units))),
-                Err(newer) => before = newer,
-            }
-        }
-    }
-
-    fn book(
+    fn take(
         &self,
         tat: &mut u64,
         now: Instant,
         cost: u32,
-        patience_nanos: u64,
-    ) -> Result<Booked, Rejected> {
-        let now_units = self.scale.units(now.as_nanos());
-        let (after, wait_nanos) = match self.pass(*tat, now_units, cost) {
-            Some(after) => (after, 0),
-            None if cost > self.quota.capacity() => {
-                return self.refuse(*tat, now, now_units, cost);
+        spare: u32,
+    ) -> Result<Allowed, Rejected> {
+        let now_units = self.units_at(now);
+        match self.pass(*tat, now_units, cost, spare) {
+            Some(after) => {
+                *tat = after;
+                Ok(self.allow(after, now, now_units))
             }
-            None => {
-                let after = (*tat).max(now_units) + self.units(cost);
-                (after, self.wait_nanos(*tat, now, now_units, cost))
-            }
-        };
-        let ahead = after.saturating_sub(now_units);
-        if wait_nanos > patience_nanos || ahead > self.capacity + AHEAD_MAX {
-            return self.refuse(*tat, now, now_units, cost);
+            None => self.refuse(*tat, now, cost, spare),
         }
-        *tat = after;
-        Ok(Booked {
-            ready: Instant::from_nanos(now.as_nanos().saturating_add(wait_nanos)),
-            waits: wait_nanos > 0,
-            end: after,
-            size: self.units(cost),
-        })
     }
 
-    fn unbook(&self, tat: &mut u64, now: Instant, booked: &Booked) {
-        // What has passed is used.
-        if now < booked.ready {
-            let built_on = tat.saturating_sub(booked.end);
-            *tat = tat.saturating_sub(booked.size.saturating_sub(built_on));
-        }
+    fn charge(&self, tat: &mut u64, now: Instant, cost: u32) {
+        let now_units = self.units_at(now);
+        let cost = u64::from(cost).saturating_mul(self.per_cell());
+        let most = now_units + self.capacity + AHEAD_MAX;
+        *tat = (*tat).max(now_units).saturating_add(cost).min(most);
+    }
+
+    /// As `SetLimit` and `SetBurst` of golang's x/time/rate: what is left stays, as far as the burst
+    /// has room for it, and what is owed stays owed. Parts of a cell are rounded against the caller,
+    /// by less than a unit.
+    fn adopt(&self, before: &Self, tat: &mut u64, now: Instant) {
+        let (was, is) = (before.units_at(now), self.units_at(now));
+        let (old, new) = (u128::from(before.per_cell()), u128::from(self.per_cell()));
+        let full = was + before.capacity;
+        *tat = if *tat <= full {
+            let left = u128::from(full - (*tat).max(was)) * new / old;
+            let left = u64::try_from(left).unwrap_or(u64::MAX).min(self.capacity);
+            is + self.capacity - left
+        } else {
+            let owed = (u128::from(*tat - full) * new).div_ceil(old);
+            let owed = u64::try_from(owed).unwrap_or(u64::MAX).min(AHEAD_MAX);
+            is + self.capacity + owed
+        };
     }
 
     fn quota(&self) -> Quota {

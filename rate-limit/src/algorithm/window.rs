@@ -24,6 +24,11 @@ impl Window {
         Ok(Self { nanos, limit: quota.limit() })
     }
 
+    /// What has to be left for a call: nothing for one that takes nothing.
+    pub(super) fn asked(&self, cost: u32, spare: u32) -> u32 {
+        if cost == 0 { 0 } else { cost.saturating_add(spare) }
+    }
+
     pub(super) fn quota(&self) -> Quota {
         Quota::new(self.limit, Duration::from_nanos(self.nanos))
     }

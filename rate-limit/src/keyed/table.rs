@@ -6,8 +6,8 @@
 //!
 //! # Orderings
 //!
-//! A place is two words. `tag` holds the key's fingerprint and, in its lowest bit, a lock; `state`
-//! holds its bucket, and is read and written by the holder of the lock alone, except for a glance by
+//! A place is two words. `tag` holds the key's fingerprint, the slot of the quota that its bucket
+//! keeps and, in its lowest bit, a lock; `state` holds the bucket, and is read and written by the holder of the lock alone, except for a glance by
 //! whoever looks for a place, who then takes the lock and looks again. Taking the lock is an Acquire
 //! compare-exchange of `tag`, giving it back a Release store of `tag`: what one holder wrote to
 //! `state`, the next one reads.
@@ -15,12 +15,9 @@
 //! A key that is new is entered under one of the `entries` locks, the same one for the same key, so
 //! that no key is entered twice. What happened under it, the next holder sees by the lock itself.
 
-use std::sync::{
-    PoisonError,
-    atomic::Ordering::{Acquire, Relaxed, Release},
-};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::sync::{AtomicU64, Mutex, pause};
+use crate::sync::{AtomicU64, Mutex, lock, pause};
 
 /// How many places a key may be at: sixteen cache lines. Models have few threads and keys.
 const WINDOW: usize = if cfg!(seawall_loom) { 2 } else { 64 };
@@ -32,6 +29,15 @@ const ENTRIES: usize = if cfg!(seawall_loom) { 1 } else { 256 };
 const UNUSED: u64 = 0;
 
 const LOCKED: u64 = 1;
+
+/// How many slots a tag can name.
+pub(super) const SLOTS: usize = 128;
+const SLOT_SHIFT: u32 = 1;
+
+/// Where the fingerprint begins. The bits of the hash that are lost are its highest, by which the
+/// place was chosen.
+const FINGERPRINT_SHIFT: u32 = 8;
+const FINGERPRINT: u64 = u64::MAX << FINGERPRINT_SHIFT;
 
 pub(super) struct Table {
     places: Box<[Place]>,
@@ -50,7 +56,8 @@ struct Place {
 /// The place of a key, locked. Dropping it gives the lock back.
 pub(super) struct Held<'a> {
     place: &'a Place,
-    fingerprint: u64,
+    /// What the lock is given back with.
+    tag: u64,
 }
 
 impl Held<'_> {
@@ -64,13 +71,23 @@ impl Held<'_> {
     pub(super) fn set(&mut self, state: u64) {
         self.place.state.store(state, Relaxed);
     }
+
+    /// The slot of the quota that the bucket keeps.
+    #[inline]
+    pub(super) fn slot(&self) -> u8 {
+        slot(self.tag)
+    }
+
+    pub(super) fn set_slot(&mut self, slot: u8) {
+        self.tag = tag(self.tag & FINGERPRINT, slot);
+    }
 }
 
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
         // Release: pairs with the Acquire of the next one who locks this place.
-        self.place.tag.store(self.fingerprint, Release);
+        self.place.tag.store(self.tag, Release);
     }
 }
 
@@ -109,11 +126,11 @@ impl Table {
                 }
                 // A place that is being used for the first time hides those behind it until it is
                 // known whose it is.
-                if tag & !LOCKED != fingerprint && tag != UNUSED | LOCKED {
+                if tag & FINGERPRINT != fingerprint && tag != UNUSED | LOCKED {
                     break;
                 }
-                if tag == fingerprint && place.lock(tag) {
-                    return Some(Held { place, fingerprint });
+                if tag & LOCKED == 0 && place.lock(tag) {
+                    return Some(Held { place, tag });
                 }
                 pause(&mut spins);
             }
@@ -126,34 +143,58 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// The states in the window of the key, when it cannot have a place there.
+    /// The slots and states in the window of the key, when it cannot have a place there.
     pub(super) fn enter(
         &self,
         hash: u64,
-        rest: u64,
-        is_at_rest: impl Fn(u64) -> bool,
-    ) -> Result<Held<'_>, impl Iterator<Item = u64>> {
+        (new_slot, rest): (u8, u64),
+        is_at_rest: impl Fn(u8, u64) -> bool,
+    ) -> Result<Held<'_>, impl Iterator<Item = (u8, u64)>> {
         let fingerprint = fingerprint(hash);
-        let entries = &self.entries[hash as usize % ENTRIES];
-        let _entry = entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let _entry = lock(&self.entries[hash as usize % ENTRIES]);
         if let Some(held) = self.find(hash) {
             return Ok(held);
         }
         for place in self.window(hash) {
             let tag = place.tag.load(Relaxed);
-            let free = |state| tag == UNUSED || is_at_rest(state);
+            let free = |state| tag == UNUSED || is_at_rest(slot(tag), state);
             if tag & LOCKED != 0 || !free(place.state.load(Relaxed)) || !place.lock(tag) {
                 continue;
             }
-            let mut held = Held { place, fingerprint };
+            let mut held = Held { place, tag };
             if free(held.state()) {
+                held.tag = self::tag(fingerprint, new_slot);
                 held.set(rest);
                 return Ok(held);
             }
             // Its key has come back meanwhile.
-            held.fingerprint = tag;
         }
-        Err(self.window(hash).iter().map(|place| place.state.load(Relaxed)))
+        Err(self
+            .window(hash)
+            .iter()
+            .map(|place| (slot(place.tag.load(Relaxed)), place.state.load(Relaxed))))
+    }
+
+    /// Every place that was used, locked in turn; with those that are entered before it is asked for,
+    /// and without some that are entered later.
+    pub(super) fn used(&self) -> impl Iterator<Item = Held<'_>> {
+        for entries in &self.entries {
+            // Whoever enters a key now is done after this.
+            drop(lock(entries));
+        }
+        self.places.iter().filter_map(|place| {
+            let mut spins = 0;
+            loop {
+                let tag = place.tag.load(Relaxed);
+                if tag == UNUSED {
+                    return None;
+                }
+                if tag & LOCKED == 0 && place.lock(tag) {
+                    return Some(Held { place, tag });
+                }
+                pause(&mut spins);
+            }
+        })
     }
 }
 
@@ -165,13 +206,23 @@ impl Place {
     }
 }
 
-/// What a place knows a key by: neither unused nor locked.
+/// What a place knows a key by; never zero, so that no tag in use is an unused one.
 #[inline]
 fn fingerprint(hash: u64) -> u64 {
-    match hash & !LOCKED {
-        UNUSED => 2,
+    match hash << FINGERPRINT_SHIFT {
+        0 => 1 << FINGERPRINT_SHIFT,
         fingerprint => fingerprint,
     }
+}
+
+#[inline]
+fn tag(fingerprint: u64, slot: u8) -> u64 {
+    fingerprint | u64::from(slot) << SLOT_SHIFT
+}
+
+#[inline]
+fn slot(tag: u64) -> u8 {
+    (tag >> SLOT_SHIFT) as u8 & (SLOTS - 1) as u8
 }
 
 #[cfg(all(test, not(seawall_loom)))]
@@ -191,17 +242,21 @@ mod tests {
         let table = Table::new(100_000);
         let mut rng = seawall_test_support::Rng::new();
         // At rest never: nobody makes room.
-        let refused =
-            (0..100_000).filter(|_| table.enter(rng.u64(..), 1, |_| false).is_err()).count();
+        let refused = (0..100_000)
+            .filter(|_| table.enter(rng.u64(..), (0, 1), |_, _| false).is_err())
+            .count();
         // About ten in a million are.
         assert!(refused <= 20, "{refused} of 100,000 keys found no place");
     }
 
     #[test]
-    fn fingerprints_are_neither_unused_nor_locked() {
-        for hash in [0, 1, 2, 3, u64::MAX] {
-            let fingerprint = fingerprint(hash);
-            assert!(fingerprint != UNUSED && fingerprint & LOCKED == 0, "{hash}");
+    fn a_tag_in_use_is_neither_unused_nor_locked_and_keeps_its_slot() {
+        for hash in [0, 1, 2, 3, 0xFF << 56, u64::MAX] {
+            for number in [0, 1, 77, 127] {
+                let tag = tag(fingerprint(hash), number);
+                assert!(tag != UNUSED && tag & LOCKED == 0, "{hash}");
+                assert_eq!((slot(tag), tag & FINGERPRINT), (number, fingerprint(hash)), "{hash}");
+            }
         }
     }
 }

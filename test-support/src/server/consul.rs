@@ -15,6 +15,7 @@ const HTTP: usize = 0;
 const DNS: usize = 1;
 const SERF: usize = 2;
 const RPC: usize = 3;
+const HTTPS: usize = 4;
 
 /// A real `consul` agent, a cluster of one server, on spare loopback ports and with its data in a
 /// folder of its own.
@@ -51,7 +52,33 @@ impl ConsulServer {
 
     /// An agent with configuration of the caller's.
     pub fn builder() -> ConsulServerBuilder {
-        ConsulServerBuilder { config: Vec::new() }
+        ConsulServerBuilder { config: Vec::new(), https: false }
+    }
+
+    /// Starts a cluster of `count` servers and waits until all of them know its leader.
+    ///
+    /// # Panics
+    ///
+    /// As [`ConsulServer::start`].
+    pub async fn cluster(count: usize) -> Vec<Self> {
+        let ports = (0..count).map(|_| Server::<Consul>::ports());
+        let ports = ports.collect::<Result<Vec<_>, _>>().unwrap_or_else(|e| panic!("{e}"));
+        let serfs: Vec<_> = ports.iter().map(|ports| ports[SERF]).collect();
+        // Neither answers before it knows a leader, which takes most of them.
+        let starts: Vec<_> = ports
+            .into_iter()
+            .map(|ports| {
+                let kind = Consul { peers: serfs.clone(), ..Consul::new(Vec::new(), false) };
+                tokio::spawn(blocking(move || Server::start_on(kind, ports)))
+            })
+            .collect();
+        let mut servers = Vec::with_capacity(count);
+        for start in starts {
+            let server = start.await.unwrap_or_else(|error| panic!("{error}"));
+            let server = Arc::new(server.unwrap_or_else(|error| panic!("{error}")));
+            servers.push(Self { server });
+        }
+        servers
     }
 
     /// Where its HTTP API listens.
@@ -62,6 +89,12 @@ impl ConsulServer {
     /// Its HTTP API, without a slash at the end, such as `http://127.0.0.1:8500`.
     pub fn http_url(&self) -> String {
         format!("http://{}", self.address())
+    }
+
+    /// Its HTTP API over TLS, if [`ConsulServerBuilder::https`] turned that on, by the name
+    /// `localhost`.
+    pub fn https_url(&self) -> String {
+        format!("https://localhost:{}", self.server.address(HTTPS).port())
     }
 
     /// Where it answers DNS, over UDP and TCP.
@@ -124,9 +157,17 @@ impl ConsulServer {
 #[must_use]
 pub struct ConsulServerBuilder {
     config: Vec<String>,
+    https: bool,
 }
 
 impl ConsulServerBuilder {
+    /// Listens for HTTPS too, on a port of its own. Certificates go through
+    /// [`config`](Self::config).
+    pub fn https(mut self) -> Self {
+        self.https = true;
+        self
+    }
+
     /// Adds a configuration file in JSON, such as `{"acl": {"enabled": true}}`. It is merged over
     /// what the agent needs anyway.
     pub fn config(mut self, json: impl Into<String>) -> Self {
@@ -149,10 +190,7 @@ impl ConsulServerBuilder {
     ///
     /// When the program is missing, ends, or never answers.
     pub async fn try_start(self) -> Result<ConsulServer, ServerError> {
-        let mut node = String::from("seawall-");
-        // Names the agent apart from one of another test on a port that both wanted.
-        let _ = write!(node, "{:016x}", fastrand::u64(..));
-        let kind = Consul { node, config: self.config };
+        let kind = Consul::new(self.config, self.https);
         let server = blocking(move || Server::start(kind)).await?;
         Ok(ConsulServer { server: Arc::new(server) })
     }
@@ -162,25 +200,41 @@ impl ConsulServerBuilder {
 struct Consul {
     node: String,
     config: Vec<String>,
+    https: bool,
+    /// Where the servers of its cluster, itself among them, listen for each other.
+    peers: Vec<u16>,
 }
 
 impl Consul {
+    fn new(config: Vec<String>, https: bool) -> Self {
+        let mut node = String::from("seawall-");
+        // Names the agent apart from one of another test on a port that both wanted.
+        let _ = write!(node, "{:016x}", fastrand::u64(..));
+        Self { node, config, https, peers: Vec::new() }
+    }
+
     /// `-dev` would be quicker to start, but keeps its data in memory only.
     fn settings(&self, ports: &[u16], version: (u32, u32)) -> String {
         // From this version on a server opens one more port, which older ones refuse to hear of.
         let grpc_tls = if version >= (1, 14) { r#", "grpc_tls": -1"# } else { "" };
         let (http, dns, serf, rpc) = (ports[HTTP], ports[DNS], ports[SERF], ports[RPC]);
         let node = &self.node;
+        let https = if self.https { i32::from(ports[HTTPS]) } else { -1 };
+        let servers = self.peers.len().max(1);
+        let peers: Vec<_> = self.peers.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+        let peers = peers.join(", ");
         format!(
             r#"{{
     "node_name": "{node}",
     "server": true,
-    "bootstrap_expect": 1,
+    "bootstrap_expect": {servers},
+    "retry_join": [{peers}],
+    "retry_interval": "200ms",
     "bind_addr": "127.0.0.1",
     "client_addr": "127.0.0.1",
     "ports": {{
         "http": {http}, "dns": {dns}, "serf_lan": {serf}, "server": {rpc},
-        "serf_wan": -1, "https": -1, "grpc": -1{grpc_tls}
+        "serf_wan": -1, "https": {https}, "grpc": -1{grpc_tls}
     }},
     "performance": {{ "raft_multiplier": 1 }},
     "disable_update_check": true
@@ -191,7 +245,7 @@ impl Consul {
 
 impl Kind for Consul {
     const PROGRAM: &'static str = "consul";
-    const PORTS: usize = 4;
+    const PORTS: usize = 5;
 
     fn configure(&self, command: &mut Command, ports: &[u16], data: &Path) -> io::Result<()> {
         // Beside the data, so that losing that leaves these.
@@ -248,14 +302,14 @@ mod tests {
 
     #[test]
     fn a_newer_agent_is_told_to_leave_its_further_port_alone() {
-        let consul = Consul { node: "node".into(), config: Vec::new() };
+        let consul = Consul::new(Vec::new(), false);
         for (output, told) in [
             ("Consul v1.8.7\n", false),
             ("Consul v1.14.0-dev\n", true),
             ("Consul v2.0\n", true),
             ("", false),
         ] {
-            let settings = consul.settings(&[1, 2, 3, 4], parse_version(output));
+            let settings = consul.settings(&[1, 2, 3, 4, 5], parse_version(output));
             assert_eq!(settings.contains("grpc_tls"), told, "{output:?}: {settings}");
         }
     }
