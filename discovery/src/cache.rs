@@ -85,6 +85,10 @@ impl<R: Resolver> Resolver for Cache<R> {
             tokio::spawn(follow(watch, shelf, publisher)).abort_handle()
         })
     }
+
+    fn resolve_now(&self, service: &str) {
+        self.inner.resolve_now(service);
+    }
 }
 
 impl<R> Clone for Cache<R> {

@@ -51,6 +51,11 @@ impl<A: Resolver, B: Resolver> Resolver for Fallback<A, B> {
             tokio::spawn(follow(first, second, publisher)).abort_handle()
         })
     }
+
+    fn resolve_now(&self, service: &str) {
+        self.first.resolve_now(service);
+        self.second.resolve_now(service);
+    }
 }
 
 async fn follow(first: Watch, second: Watch, publisher: Publisher) {

@@ -113,6 +113,11 @@ impl Lease {
         self.state.borrow().clone()
     }
 
+    /// What a server shows of this lease.
+    pub(crate) fn view(&self) -> LeaseView {
+        LeaseView { wish: self.wish.subscribe(), state: self.state.clone() }
+    }
+
     /// The state as it changes.
     pub fn states(&self) -> watch::Receiver<LeaseState> {
         self.state.clone()
@@ -201,6 +206,31 @@ impl fmt::Debug for Lease {
             .field("id", &self.registration.id())
             .field("state", &*self.state.borrow())
             .finish_non_exhaustive()
+    }
+}
+
+/// The health that a lease tells its registry, as it changes.
+#[derive(Clone, Debug)]
+pub(crate) struct LeaseView {
+    wish: watch::Receiver<Wish>,
+    state: watch::Receiver<LeaseState>,
+}
+
+impl LeaseView {
+    /// The health; none once the lease ends.
+    pub(crate) fn health(&self) -> Option<Health> {
+        let wish = self.wish.borrow();
+        let ended = matches!(*self.state.borrow(), LeaseState::Ended { .. });
+        if ended || wish.end != End::No { None } else { Some(wish.health) }
+    }
+
+    /// Waits for a change of the health.
+    #[cfg(feature = "tonic")]
+    pub(crate) async fn changed(&mut self) {
+        if self.wish.changed().await.is_err() {
+            // The lease is gone, and with it every change.
+            std::future::pending().await
+        }
     }
 }
 

@@ -12,10 +12,15 @@
 //! | `Consul` | yes | yes | a Consul agent; feature `consul` |
 //! | [`Fixed`] | | yes | lists that never change |
 //! | `File` | | yes | a JSON file that is watched; feature `file` |
+//! | `Dns` | | yes | addresses or SRV records, as of headless Kubernetes services; feature `dns` |
 //! | [`Fallback`] | | yes | one resolver until another has answered |
+//! | [`Merged`] | | yes | several resolvers, all that they know |
 //! | `Cache` | | yes | another resolver, and its last good set on disk for a start while it is down; feature `file` |
 //!
-//! To write another, give [`Lease::keep`] an [`Agent`], and make watches with a [`Publisher`].
+//! [`Serving`] runs a server that is registered exactly while it can be called: ready before it is
+//! registered, deregistered before it stops.
+//!
+//! To write another registry, give [`Lease::keep`] an [`Agent`], and make watches with a [`Publisher`].
 //!
 //! # Examples
 //!
@@ -49,8 +54,12 @@
 //! |---|---|
 //! | `consul` | registrar and resolver over Consul's HTTP API |
 //! | `consul-tls` | TLS to Consul with rustls: authorities and certificates of one's own |
+//! | `dns` | resolver over DNS: addresses and SRV records |
 //! | `file` | resolver over a JSON file; last good sets kept on disk |
 //! | `consulrs` | registrar over a `ConsulClient` of the `consulrs` crate; see `ConsulRs` for what it costs |
+//! | `http` | health checks of a server, answered from its lease |
+//! | `tonic` | the gRPC health service of a server, from its lease |
+//! | `tower` | watches as `tower::discover::Discover` |
 //! | `full` | all but `consulrs` |
 //!
 //! # When not to use this
@@ -69,16 +78,24 @@ mod cache;
 mod consul;
 #[cfg(feature = "consulrs")]
 mod consulrs;
+#[cfg(feature = "tower")]
+mod discover;
+#[cfg(feature = "dns")]
+mod dns;
 mod fallback;
 #[cfg(feature = "file")]
 mod file;
 mod fixed;
+#[cfg(feature = "http")]
+mod health;
 mod hub;
 mod lease;
 mod memory;
+mod merged;
 mod registrar;
 mod registration;
 mod resolver;
+mod serving;
 mod watch;
 #[cfg(any(feature = "consul", feature = "consulrs"))]
 mod wire;
@@ -93,16 +110,30 @@ pub use cache::Cache;
 #[cfg(feature = "consul")]
 #[cfg_attr(docsrs, doc(cfg(feature = "consul")))]
 pub use consul::{Consistency, Consul, ConsulBuilder, EmptyAnswers, Query, Services, WeightFrom};
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub use discover::{DiscoverLayer, Discovered};
+#[cfg(feature = "dns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+pub use dns::{Dns, DnsBuilder};
 pub use fallback::Fallback;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use file::File;
 pub use fixed::Fixed;
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub use health::{GrpcHealth, Statuses};
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use health::{HealthBody, HealthFuture, HealthLayer, HealthService};
 pub use lease::{Lease, LeaseState, NotDeregistered};
 pub use memory::Memory;
+pub use merged::Merged;
 pub use registrar::{RegisterError, Registrar};
 pub use registration::{Check, Registration, RegistrationBuilder};
 pub use resolver::Resolver;
+pub use serving::{ServeError, ServerHealth, Serving};
 pub use watch::{NotReady, Publisher, Watch, WatchState};
 
 #[doc = include_str!("../README.md")]
