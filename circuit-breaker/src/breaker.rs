@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use seawall_core::{AnyError, Classify, Error, Rejection};
+use seawall_core::{Admission, AnyError, Classify, Error, Rejection};
 
 pub use self::builder::CircuitBreakerBuilder;
 pub(crate) use self::shared::Shared;
@@ -99,6 +99,12 @@ impl CircuitBreaker {
     #[inline]
     pub fn would_admit(&self) -> bool {
         self.shared.machine.would_admit(|| self.shared.clock.now())
+    }
+
+    /// As [`would_admit`](Self::would_admit), and whether that call would be a probe.
+    #[inline]
+    pub fn admission(&self) -> Admission {
+        self.shared.machine.admission(|| self.shared.clock.now())
     }
 
     /// Makes a call: every error counts as a failure, except a [`Rejection`] of another layer.

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use seawall_core::{Error, Track};
+use seawall_core::{Admission, Error, Foretell, Track};
 use tower_service::Service;
 
 use crate::{Admit, CircuitBreaker, ResponseFuture};
@@ -79,6 +79,14 @@ impl<S, T> AdmitService<CircuitBreaker, S, T> {
     /// The breaker.
     pub fn breaker(&self) -> &CircuitBreaker {
         &self.admit
+    }
+}
+
+/// Asks the breaker alone.
+impl<S, T> Foretell for AdmitService<CircuitBreaker, S, T> {
+    #[inline]
+    fn admission(&self) -> Admission {
+        self.admit.admission()
     }
 }
 

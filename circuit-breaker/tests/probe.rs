@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{SECOND, after_two, breaker, fail, succeed};
 use seawall_circuit_breaker::{CircuitBreaker, HalfOpen, OnDrop, Ratio, State, config::Builder};
-use seawall_core::ManualClock;
+use seawall_core::{Admission, ManualClock};
 
 /// Open, with its wait just over.
 fn waited(config: Builder) -> (CircuitBreaker, ManualClock) {
@@ -19,12 +19,15 @@ fn waited(config: Builder) -> (CircuitBreaker, ManualClock) {
 #[test]
 fn the_first_call_after_the_wait_is_a_probe_and_not_one_before() {
     let (breaker, hand) = breaker(after_two());
+    assert_eq!(breaker.admission(), Admission::Open);
     fail(&breaker, 2);
     hand.advance(5 * SECOND - Duration::from_nanos(1));
     assert!(!breaker.would_admit());
+    assert_eq!(breaker.admission(), Admission::Refused);
     assert!(breaker.admit().is_err());
     hand.advance(Duration::from_nanos(1));
     assert!(breaker.would_admit());
+    assert_eq!(breaker.admission(), Admission::Trial);
     assert_eq!(breaker.state(), State::Open, "asking changes nothing");
     assert!(breaker.admit().unwrap().is_probe());
 }

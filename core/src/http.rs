@@ -45,7 +45,7 @@ use ::http::{Response, StatusCode, response::Parts};
 use ::http_body::Body;
 
 use crate::{
-    Classify, Guard, Outcome, Track,
+    Classify, Fault, Guard, Outcome, Track,
     classify::{error_outcome, tell},
 };
 
@@ -75,6 +75,12 @@ pub trait ClassifyBody<E> {
 
     /// The verdict on a response whose head is `head`.
     fn head(&self, head: &Parts) -> Verdict<Self::End>;
+
+    /// Where the failure comes from that such a head tells of, as far as it does.
+    fn fault(&self, head: &Parts) -> Option<Fault> {
+        let _ = head;
+        None
+    }
 
     /// The outcome of a call that gave no response.
     fn error(&self, error: &E) -> Outcome;
@@ -128,6 +134,9 @@ pub(crate) fn tell_head<E, C: ClassifyBody<E>>(
     head: &Parts,
     guard: &mut impl Guard,
 ) -> Verdict<C::End> {
+    if let Some(fault) = classify.fault(head) {
+        guard.fault(fault);
+    }
     if let Some(wait) = classify.retry_after(head) {
         guard.retry_after(wait);
     }
@@ -205,6 +214,10 @@ impl<E: StdError + 'static> ClassifyBody<E> for HttpStatus {
         Verdict::AtEnd(HttpEnd(self.outcome(head.status)))
     }
 
+    fn fault(&self, head: &Parts) -> Option<Fault> {
+        matches!(head.status.as_u16(), 502..=504).then_some(Fault::Gateway)
+    }
+
     fn error(&self, error: &E) -> Outcome {
         error_outcome(error)
     }
@@ -249,5 +262,44 @@ mod tests {
         ] {
             assert_eq!(status.outcome(StatusCode::from_u16(code).unwrap()), outcome, "{code}");
         }
+    }
+
+    /// The faults that a guard is told of, with the outcome after them.
+    #[derive(Clone, Default)]
+    struct Faults(std::sync::Arc<std::sync::Mutex<(Vec<Fault>, Option<Outcome>)>>);
+
+    impl Guard for Faults {
+        fn fault(&mut self, fault: Fault) {
+            self.0.lock().unwrap().0.push(fault);
+        }
+        fn finish(self, outcome: Outcome) {
+            self.0.lock().unwrap().1 = Some(outcome);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateways_failure_and_a_broken_body_are_told_apart() {
+        use bytes::Bytes;
+        use http_body_util::{BodyExt, Full, StreamBody};
+
+        for (status, told) in
+            [(500, vec![]), (502, vec![Fault::Gateway]), (504, vec![Fault::Gateway]), (505, vec![])]
+        {
+            let guard = Faults::default();
+            let response = Response::builder().status(status).body(Full::<Bytes>::from("x"));
+            let tracked = AtBodyEnd(HttpStatus::new())
+                .track(Ok::<_, std::io::Error>(response.unwrap()), guard.clone());
+            tracked.unwrap().into_body().collect().await.unwrap();
+            assert_eq!(*guard.0.lock().unwrap(), (told, Some(Outcome::Failure)), "{status}");
+        }
+
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let frames = futures_util::stream::iter([Err::<::http_body::Frame<Bytes>, _>(reset)]);
+        let guard = Faults::default();
+        let response = Response::new(StreamBody::new(frames));
+        let tracked =
+            AtBodyEnd(HttpStatus::new()).track(Ok::<_, std::io::Error>(response), guard.clone());
+        tracked.unwrap().into_body().collect().await.unwrap_err();
+        assert_eq!(*guard.0.lock().unwrap(), (vec![Fault::Local], Some(Outcome::Failure)));
     }
 }

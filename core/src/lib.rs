@@ -46,6 +46,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod admission;
 mod change;
 mod classify;
 mod clock;
@@ -73,10 +74,11 @@ pub mod tonic;
 struct ReadmeDoctests;
 
 pub use address::{Address, AddressError};
+pub use admission::{Admission, Foretell};
 pub use change::{Change, diff};
 pub use classify::{AnyError, AtResult, Classify, Track};
 pub use clock::{Clock, Instant, ManualClock};
 pub use endpoint::{Endpoint, EndpointId, Health};
 pub use error::{BoxError, BoxedError, ConfigError, Error};
-pub use outcome::{Guard, Outcome};
+pub use outcome::{Fault, Guard, Outcome};
 pub use rejection::{Reason, Rejection, Retry};

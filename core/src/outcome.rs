@@ -17,6 +17,19 @@ pub enum Outcome {
     Ignored,
 }
 
+/// Where the failure of a call came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The callee answered that it failed.
+    Answer,
+    /// A gateway answered in the callee's place, or the callee that it cannot serve: HTTP 502, 503
+    /// and 504, gRPC UNAVAILABLE.
+    Gateway,
+    /// No whole answer came: the connection was refused or reset, or the time was over.
+    Local,
+}
+
 /// The right to make one call, held until the call has ended.
 ///
 /// Breakers, balancers and concurrency limiters each hand out one. Whoever follows the call tells
@@ -86,6 +99,15 @@ pub trait Guard {
         let _ = wait;
     }
 
+    /// Where the failure comes from that [`finish`](Self::finish) is about to tell; the last one told
+    /// counts.
+    ///
+    /// Untold, a failure after [`answered`](Self::answered) is [`Fault::Answer`] and one before it
+    /// is [`Fault::Local`].
+    fn fault(&mut self, fault: Fault) {
+        let _ = fault;
+    }
+
     /// The call has ended.
     fn finish(self, outcome: Outcome);
 }
@@ -100,6 +122,11 @@ impl<A: Guard, B: Guard> Guard for (A, B) {
     fn retry_after(&mut self, wait: Duration) {
         self.0.retry_after(wait);
         self.1.retry_after(wait);
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.0.fault(fault);
+        self.1.fault(fault);
     }
 
     fn finish(self, outcome: Outcome) {
@@ -119,6 +146,12 @@ impl<G: Guard> Guard for Option<G> {
     fn retry_after(&mut self, wait: Duration) {
         if let Some(guard) = self {
             guard.retry_after(wait);
+        }
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        if let Some(guard) = self {
+            guard.fault(fault);
         }
     }
 

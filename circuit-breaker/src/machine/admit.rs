@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use seawall_core::Instant;
+use seawall_core::{Admission, Instant};
 
 use super::{Decision, Machine, Ticket, is_shut, refusal};
 use crate::{Mode, Rejected, State, Transition, state::Word, trip::Evidence, window::Tag};
@@ -38,6 +38,19 @@ impl Machine {
             || word.mode() == Mode::Shadow
             // Relaxed: a hint; `admit` decides.
             || !is_shut(Instant::from_nanos(self.hot.gate.load(Relaxed)), now())
+    }
+
+    /// What [`admit`](Self::admit) would do, as far as one can tell without asking.
+    #[inline]
+    pub(crate) fn admission(&self, now: impl FnOnce() -> Instant) -> Admission {
+        let word = self.word();
+        if word.state() == State::Closed || word.mode() == Mode::Shadow {
+            Admission::Open
+        } else if self.would_admit(now) {
+            Admission::Trial
+        } else {
+            Admission::Refused
+        }
     }
 
     /// What a caller is told that was turned away before it asked.

@@ -23,7 +23,7 @@ use bytes::Buf;
 use pin_project_lite::pin_project;
 
 use super::Verdict;
-use crate::{Guard, Outcome};
+use crate::{Fault, Guard, Outcome};
 
 /// How a body ended.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,12 @@ pub trait ClassifyEnd {
 
     /// The outcome of a call whose body ended like this; `None` when the caller abandoned it.
     fn end(self, end: BodyEnd<'_>) -> Option<Outcome>;
+
+    /// Where the failure comes from that such an end tells of, as far as it does.
+    fn fault(&self, end: &BodyEnd<'_>) -> Option<Fault> {
+        let _ = end;
+        None
+    }
 
     /// Takes out of the headers or trailers of a response what would harm its reader.
     ///
@@ -179,6 +185,13 @@ impl<G: Guard, D: ClassifyEnd> Call<G, D> {
                 && let Some(wait) = D::retry_after(trailers)
             {
                 guard.retry_after(wait);
+            }
+            let fault = match end {
+                BodyEnd::Error => Some(Fault::Local),
+                _ => decide.fault(&end),
+            };
+            if let Some(fault) = fault {
+                guard.fault(fault);
             }
             match decide.end(end) {
                 Some(outcome) => guard.finish(outcome),

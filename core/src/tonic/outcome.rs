@@ -6,7 +6,7 @@ use ::http::{HeaderMap, StatusCode, response::Parts};
 use ::tonic::{Code, Status, metadata::MetadataMap};
 
 use crate::{
-    Classify, Outcome, Rejection,
+    Classify, Fault, Outcome, Rejection,
     classify::error_outcome,
     http::{BodyEnd, ClassifyBody, ClassifyEnd, Verdict, retry_after},
 };
@@ -147,6 +147,12 @@ fn is_transport_failure(status: &Status) -> bool {
     broke || status.message().as_bytes() == TIMEOUT_MESSAGE
 }
 
+/// Where the failure comes from that headers or trailers tell of.
+fn fault(headers: &HeaderMap) -> Option<Fault> {
+    let code = Code::from_bytes(headers.get(Status::GRPC_STATUS)?.as_bytes());
+    (code == Code::Unavailable).then_some(Fault::Gateway)
+}
+
 /// The code that stands for an HTTP status other than 200, where no gRPC status does.
 fn code_for_http(status: StatusCode) -> Code {
     match status.as_u16() {
@@ -169,6 +175,13 @@ impl<E: StdError + 'static> ClassifyBody<E> for GrpcStatus {
                 Verdict::Now(self.outcome(code_for_http(head.status)))
             }
             None => Verdict::AtEnd(GrpcEnd(*self)),
+        }
+    }
+
+    fn fault(&self, head: &Parts) -> Option<Fault> {
+        match head.headers.get(Status::GRPC_STATUS) {
+            Some(_) => fault(&head.headers),
+            None => matches!(head.status.as_u16(), 502..=504).then_some(Fault::Gateway),
         }
     }
 
@@ -208,6 +221,13 @@ pub struct GrpcEnd(GrpcStatus);
 
 impl ClassifyEnd for GrpcEnd {
     const ANSWERED_BY_HEAD: bool = false;
+
+    fn fault(&self, end: &BodyEnd<'_>) -> Option<Fault> {
+        match end {
+            BodyEnd::Trailers(trailers) => fault(trailers),
+            _ => None,
+        }
+    }
 
     fn end(self, end: BodyEnd<'_>) -> Option<Outcome> {
         let unknown = self.0.outcome(Code::Unknown);
