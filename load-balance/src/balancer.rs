@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use fastrand::Rng;
-use seawall_core::{AnyError, AtResult, ConfigError, EndpointId};
+use seawall_core::{Admission, AnyError, AtResult, ConfigError, EndpointId};
 
 use crate::{
     BalancerSnapshot, Config, ConfigBuilder, EndpointSet, Keyed, MakeEndpoint, Once, PickContext,
@@ -216,6 +216,19 @@ impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
         self.shared.load().placement.is_settled()
     }
 
+    /// Examines the interval since the last sweep, and ejects endpoints by success rate and failure
+    /// percentage, as far as [`Ejection`](crate::Ejection) asks.
+    ///
+    /// A task does so in each interval, where there is a tokio runtime; this is for programs without
+    /// one, and for tests.
+    ///
+    /// # Cost
+    ///
+    /// Linear in the set.
+    pub fn sweep(&self) {
+        self.shared.sweep();
+    }
+
     /// Brings an endpoint back before its ejection ends; `false` when it is not ejected.
     pub fn uneject(&self, id: &EndpointId) -> bool {
         let members = self.shared.load();
@@ -254,7 +267,7 @@ pub struct BalancerBuilder<M: MakeEndpoint, T = AtResult<AnyError>, R = Once> {
     set: EndpointSet,
     make: M,
     config: ConfigBuilder,
-    admits: Option<fn(&M::Service) -> bool>,
+    admits: Option<fn(&M::Service) -> Admission>,
     track: T,
     resend: R,
 }
@@ -270,10 +283,14 @@ where
         self
     }
 
-    /// Asks an endpoint's service beforehand whether it would take a call, such as a breaker that
-    /// may be open; the pick goes elsewhere then. When all refuse, one of them is called all the
-    /// same, and its refusal reaches the caller.
-    pub fn admits(mut self, admits: fn(&M::Service) -> bool) -> Self {
+    /// Asks an endpoint's service beforehand what it would do with a call, such as one behind a
+    /// breaker that may be open; the pick goes elsewhere when it would refuse. When all refuse, one
+    /// of them is called all the same, and its refusal reaches the caller. A service that refused,
+    /// and admits again, begins slowly.
+    ///
+    /// For services that implement [`Foretell`](seawall_core::Foretell), it is
+    /// `.admits(Foretell::admission)`.
+    pub fn admits(mut self, admits: fn(&M::Service) -> Admission) -> Self {
         self.admits = Some(admits);
         self
     }

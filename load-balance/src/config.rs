@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use seawall_core::{Clock, ConfigError};
 
-use crate::{Ejection, Policy, SlowStart, elsewhere::MOST_PICKS};
+use crate::{Ejection, Observer, Policy, SlowStart, elsewhere::MOST_PICKS, events::Watch};
 
 /// How a balancer behaves. Made by [`Config::builder`].
 ///
@@ -16,12 +16,15 @@ use crate::{Ejection, Policy, SlowStart, elsewhere::MOST_PICKS};
 /// | [`ejection`](ConfigBuilder::ejection) | [`Ejection::new`] |
 /// | [`slow_start`](ConfigBuilder::slow_start) | none |
 /// | [`panic_threshold`](ConfigBuilder::panic_threshold) | 50 percent |
+/// | [`retry_after`](ConfigBuilder::retry_after) | up to 30 s |
 /// | [`name`](ConfigBuilder::name) | none |
+/// | [`observer`](ConfigBuilder::observer) | none |
 /// | [`clock`](ConfigBuilder::clock) | [`Clock::fast`] |
 /// | [`seed`](ConfigBuilder::seed) | random |
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub(crate) name: Option<Arc<str>>,
+    pub(crate) watch: Watch,
+    pub(crate) retry_after: Duration,
     pub(crate) policy: Policy,
     pub(crate) wait_for_endpoints: Duration,
     pub(crate) max_picks: u8,
@@ -42,7 +45,9 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            name: None,
+            watch: Watch::default(),
+            // The first ejection is as long.
+            retry_after: Duration::from_secs(30),
             policy: Policy::default(),
             // As long as a resolver waits for one answer of a name server: a set that is empty for
             // longer than that is empty for good, as far as the caller is concerned.
@@ -67,9 +72,23 @@ pub struct ConfigBuilder {
 }
 
 impl ConfigBuilder {
-    /// What refusals of the balancer call it.
+    /// What refusals and observers call it.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.config.name = Some(name.into());
+        self.config.watch.name = Some(name.into());
+        self
+    }
+
+    /// Tells `observer` what happens.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.config.watch.observer = Some(observer);
+        self
+    }
+
+    /// The longest that an endpoint is left alone at its own request (`Retry-After`, gRPC pushback or
+    /// RetryInfo), in which it is used as an ejected one is; at most a day, 30 s unless set, 0 pays
+    /// no heed.
+    pub fn retry_after(mut self, longest: Duration) -> Self {
+        self.config.retry_after = longest;
         self
     }
 
@@ -137,6 +156,10 @@ impl ConfigBuilder {
         }
         if config.panic_percent > 100 {
             return Err(ConfigError::new("panic_threshold", config.panic_percent, "0 to 100"));
+        }
+        if config.retry_after > Duration::from_secs(24 * 60 * 60) {
+            let value = format!("{:?}", config.retry_after);
+            return Err(ConfigError::new("retry_after", value, "at most a day"));
         }
         config.policy.check().map_err(|error| error.within("policy"))?;
         if let Some(ejection) = &config.ejection {

@@ -2,7 +2,7 @@
 //!
 //! # Orderings
 //!
-//! One word per endpoint holds its whole standing: when its ejection ends, and three flags. It
+//! One word per endpoint holds its whole standing: when its ejection ends, and flags. It
 //! changes by compare-exchange alone, so that whoever takes an ejection out of it, by its end, by
 //! hand or by removal of the endpoint, is the one that counts it down in `ejected`. A word of zero,
 //! the usual one, is an endpoint in full standing, and costs a pick one load.
@@ -12,25 +12,35 @@
 
 use std::time::Duration;
 
-use seawall_core::{Clock, Instant};
+use fastrand::Rng;
+use seawall_core::{Admission, Clock, Fault, Instant, Outcome};
 
 use crate::{
-    PeakEwma,
-    eject::Ejection,
+    Config, EjectCause, Ejected, EndpointState, Panic, PeakEwma, Returned,
+    eject::{Ejection, Outlier, Rows, Tally},
+    events::Watch,
     latency::{Above, Latency},
     node::Node,
     slow_start::SlowStart,
     sync::{
-        AtomicU32, AtomicU64, AtomicUsize,
+        AtomicU32, AtomicU64, AtomicUsize, Mutex,
         Ordering::{AcqRel, Acquire, Relaxed},
+        lock,
     },
 };
 
 const WARMING: u64 = 1;
 const BROKEN: u64 = 2;
 const REMOVED: u64 = 4;
-const FLAGS: u32 = 3;
-/// The latest end of an ejection that fits: 73 years.
+/// Out at its own request: no ejection that counts.
+const RESTING: u64 = 8;
+/// Its active checks fail, or have not passed yet.
+const FAILING: u64 = 16;
+const CRITICAL: u64 = 32;
+/// Its service refuses, or only tries whether it is back.
+const REFUSING: u64 = 64;
+const FLAGS: u32 = 7;
+/// The latest end of an ejection that fits: four and a half years.
 const LATEST: u64 = u64::MAX >> FLAGS;
 
 /// The rules of one balancer, and how many of its endpoints they took out.
@@ -46,11 +56,17 @@ pub(crate) struct Health {
     usual: Latency,
     /// Endpoints that may be picked by their weight.
     endpoints: AtomicUsize,
-    /// Those of them that their registry calls critical.
-    critical: AtomicUsize,
     ejected: AtomicUsize,
     /// Calls to all endpoints, where the policy bounds each one's part of them.
     in_flight: Option<InFlight>,
+    /// Those that are out for any reason that panic overrides.
+    unwell: AtomicUsize,
+    /// What the observer was told last.
+    panicked: Mutex<bool>,
+    retry_after_max: Duration,
+    watch: Watch,
+    watches_calls: bool,
+    chance: Mutex<Rng>,
 }
 
 /// Written by all calls, so on cache lines of its own.
@@ -62,7 +78,8 @@ struct InFlight(AtomicU64);
 #[derive(Debug, Default)]
 pub(crate) struct State {
     word: AtomicU64,
-    consecutive: AtomicU32,
+    /// Failures in a row, see [`Rows`].
+    rows: AtomicU64,
 }
 
 /// What led to the standing of one endpoint.
@@ -73,6 +90,13 @@ pub(crate) struct Record {
     warming_since: AtomicU64,
     returned_at: AtomicU64,
     ejections: AtomicU64,
+    /// When the standing last changed.
+    since: AtomicU64,
+    /// Calls that were given up and count as failures.
+    given_up: AtomicU64,
+    /// What the last sweep saw.
+    swept_successes: AtomicU64,
+    swept_failures: AtomicU64,
 }
 
 /// Whether an endpoint is fit to be picked.
@@ -101,31 +125,33 @@ impl Costs<'_> {
 }
 
 impl Health {
-    pub(crate) fn new(
-        clock: Clock,
-        ejection: Option<Ejection>,
-        slow_start: Option<SlowStart>,
-        panic_percent: u8,
-        ewma: Option<PeakEwma>,
-        counts_in_flight: bool,
-    ) -> Self {
+    pub(crate) fn new(config: &Config, seed: u64) -> Self {
+        let watch = config.watch.clone();
         Self {
-            clock,
-            ejection,
-            slow_start,
-            panic_percent,
-            ewma,
+            clock: config.clock.clone(),
+            ejection: config.ejection.clone(),
+            slow_start: config.slow_start.clone(),
+            panic_percent: config.panic_percent,
+            ewma: config.policy.peak_ewma().cloned(),
             usual: Latency::default(),
             endpoints: AtomicUsize::new(0),
-            critical: AtomicUsize::new(0),
             ejected: AtomicUsize::new(0),
-            in_flight: counts_in_flight.then(InFlight::default),
+            in_flight: config.policy.counts_in_flight().then(InFlight::default),
+            unwell: AtomicUsize::new(0),
+            panicked: Mutex::new(false),
+            retry_after_max: config.retry_after,
+            watches_calls: watch.observer.as_ref().is_some_and(|o| o.watches_calls()),
+            watch,
+            chance: Mutex::new(Rng::with_seed(seed)),
         }
     }
 
-    pub(crate) fn set_endpoints(&self, endpoints: usize, critical: usize) {
+    pub(crate) fn set_endpoints(&self, endpoints: usize) {
         self.endpoints.store(endpoints, Relaxed);
-        self.critical.store(critical, Relaxed);
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// How many endpoints are ejected now.
@@ -157,23 +183,41 @@ impl Health {
     /// How many endpoints are well, and how many there are; at least one each.
     pub(crate) fn well(&self) -> (u64, u64) {
         let endpoints = self.endpoints.load(Relaxed);
-        let unwell = self.ejected() + self.critical.load(Relaxed);
+        let unwell = self.unwell.load(Relaxed);
         (endpoints.saturating_sub(unwell).max(1) as u64, endpoints.max(1) as u64)
     }
 
     /// Whether so few endpoints are well that ejection is ignored.
     #[inline]
     pub(crate) fn panicking(&self) -> bool {
+        self.panic().began
+    }
+
+    #[inline]
+    fn panic(&self) -> Panic {
         let endpoints = self.endpoints.load(Relaxed);
-        let unwell = self.ejected() + self.critical.load(Relaxed);
-        let well = endpoints.saturating_sub(unwell);
-        well * 100 < endpoints * usize::from(self.panic_percent)
+        let well = endpoints.saturating_sub(self.unwell.load(Relaxed));
+        Panic { began: well * 100 < endpoints * usize::from(self.panic_percent), well, endpoints }
+    }
+
+    /// Tells the observer when panic has begun or ended. Never called under a lock of the set.
+    pub(crate) fn tell_panic(&self) {
+        if self.watch.observer.is_none() {
+            return;
+        }
+        let panic = self.panic();
+        // Released before the observer is told, which may look at the balancer.
+        let changed = std::mem::replace(&mut *lock(&self.panicked), panic.began) != panic.began;
+        if changed {
+            self.watch.tell(|observer, name| observer.panic(name, &panic));
+        }
     }
 
     /// The time at which a call begins, where something needs to know how long it took.
     #[inline]
     pub(crate) fn start(&self) -> Option<Instant> {
         let asked = self.ewma.is_some()
+            || self.watches_calls
             || self.ejection.as_ref().is_some_and(|rules| rules.abandoned_after().is_some());
         asked.then(|| self.clock.now())
     }
@@ -181,27 +225,43 @@ impl Health {
     /// An endpoint has answered a call that began at `started`.
     #[inline]
     pub(crate) fn answered(&self, node: &Node, started: Option<Instant>) {
-        let (Some(ewma), Some(started)) = (&self.ewma, started) else { return };
+        let Some(started) = started else { return };
+        if self.ewma.is_none() && !self.watches_calls {
+            return;
+        }
         let now = self.clock.now();
         let latency = now.saturating_since(started);
-        node.latency().add(latency, now, ewma.decay(), Above::Peak);
-        // One in eight suffices for an average, and all threads write it.
-        if node.finished().is_multiple_of(8) {
-            self.usual.add(latency, now, ewma.decay(), Above::Mean);
+        if let Some(ewma) = &self.ewma {
+            node.latency().add(latency, now, ewma.decay(), Above::Peak);
+            // One in eight suffices for an average, and all threads write it.
+            if node.finished().is_multiple_of(8) {
+                self.usual.add(latency, now, ewma.decay(), Above::Mean);
+            }
+        }
+        if self.watches_calls {
+            self.watch.tell(|observer, name| observer.answered(name, node.id(), latency));
+        }
+    }
+
+    /// A call has ended, for whoever watches calls.
+    #[inline]
+    pub(crate) fn told(&self, node: &Node, outcome: Option<Outcome>) {
+        if self.watches_calls {
+            self.watch.tell(|observer, name| observer.ended(name, node.id(), outcome));
         }
     }
 
     #[inline]
     pub(crate) fn success(&self, node: &Node) {
-        let consecutive = &node.state().consecutive;
+        let rows = &node.state().rows;
         // Looked at first, so that endpoints that are well are not written to.
-        if consecutive.load(Relaxed) != 0 {
-            consecutive.store(0, Relaxed);
+        if rows.load(Relaxed) != 0 {
+            rows.store(0, Relaxed);
         }
     }
 
     /// A call has failed, unanswered when `started` is there.
-    pub(crate) fn failure(&self, node: &Node, started: Option<Instant>) {
+    pub(crate) fn failure(&self, node: &Node, fault: Fault, started: Option<Instant>) {
         if let Some(ewma) = &self.ewma {
             let now = self.clock.now();
             let waited = started.map_or(Duration::ZERO, |started| now.saturating_since(started));
@@ -209,9 +269,11 @@ impl Health {
             node.latency().add(latency, now, ewma.decay(), Above::Peak);
         }
         let Some(rules) = &self.ejection else { return };
-        let consecutive = node.state().consecutive.fetch_add(1, Relaxed).saturating_add(1);
-        if consecutive >= rules.consecutive_failures() {
-            self.eject(node, rules, self.clock.now());
+        let next = |word| Some(rules.fail(Rows::unpack(word), fault).0.pack());
+        // `next` always answers, so that the update cannot fail.
+        let before = node.state().rows.fetch_update(Relaxed, Relaxed, next).unwrap_or_default();
+        if let (_, Some(cause)) = rules.fail(Rows::unpack(before), fault) {
+            self.eject(node, rules, cause, rules.enforcement_percent());
         }
     }
 
@@ -222,13 +284,79 @@ impl Health {
         let waited = now.saturating_since(started);
         let after = self.ejection.as_ref().and_then(Ejection::abandoned_after);
         if after.is_some_and(|after| waited >= after) {
-            self.failure(node, Some(started));
+            node.record().given_up.fetch_add(1, Relaxed);
+            self.failure(node, Fault::Local, Some(started));
         } else if let Some(ewma) = &self.ewma
             && node.latency().last().is_none_or(|latency| waited.as_nanos() as f32 > latency)
         {
             // Short of an answer, all that is known is that it would have taken longer.
             node.latency().add(waited, now, ewma.decay(), Above::Peak);
         }
+    }
+
+    /// The endpoint asked to be left alone, which is respected up to a bound.
+    pub(crate) fn rest(&self, node: &Node, wait: Duration) {
+        let time = wait.min(self.retry_after_max);
+        if time.is_zero() {
+            return;
+        }
+        let until = self.until(self.clock.now(), time);
+        let rested = self.change(node, |word| {
+            if word & REMOVED != 0 || word >> FLAGS >= until {
+                return None;
+            }
+            let ejected = word >> FLAGS != 0 && word & RESTING == 0;
+            let rest = if ejected { 0 } else { RESTING };
+            Some(word & FLAG_BITS & !WARMING | rest | until << FLAGS)
+        });
+        if rested.is_some() {
+            let cause = EjectCause::RetryAfter;
+            let ejected = Ejected { endpoint: node.id(), cause, time };
+            self.watch.tell(|observer, name| observer.ejected(name, &ejected));
+            self.tell_panic();
+        }
+    }
+
+    /// What the endpoint's service says that it would do with a call.
+    #[inline]
+    pub(crate) fn note(&self, node: &Node, admission: Admission) {
+        let refusing = admission != Admission::Open;
+        // Relaxed: a hint to look closer.
+        if (node.state().word.load(Relaxed) & REFUSING != 0) != refusing {
+            self.note_change(node, refusing);
+        }
+    }
+
+    #[cold]
+    fn note_change(&self, node: &Node, refusing: bool) {
+        if refusing {
+            self.change(node, |word| (word & REMOVED == 0).then_some(word | REFUSING));
+        } else {
+            // The breaker has closed again: the endpoint is new to its share.
+            self.come_back(node, |word| (word & REFUSING != 0).then_some(word & !REFUSING));
+        }
+    }
+
+    /// The active checks of an endpoint fail, or pass again.
+    #[allow(dead_code, reason = "for active checks, which follow")]
+    pub(crate) fn set_failing(&self, node: &Node, failing: bool) {
+        let changed = if failing {
+            self.change(node, |word| (word & (REMOVED | FAILING) == 0).then_some(word | FAILING))
+        } else {
+            self.come_back(node, |word| (word & FAILING != 0).then_some(word & !FAILING))
+        };
+        if changed.is_some() {
+            self.watch.tell(|observer, name| observer.checked(name, node.id(), !failing));
+            self.tell_panic();
+        }
+    }
+
+    /// The registry says that the endpoint does not work, or does again.
+    pub(crate) fn set_critical(&self, node: &Node, critical: bool) {
+        let flag = if critical { CRITICAL } else { 0 };
+        self.change(node, |word| {
+            (word & REMOVED == 0 && word & CRITICAL != flag).then_some(word & !CRITICAL | flag)
+        });
     }
 
     /// What calls cost, where the policy goes by it.
@@ -256,11 +384,14 @@ impl Health {
             if word >> FLAGS > now.as_nanos() {
                 return Standing::Ejected;
             }
-            match self.bring_back(node, word, now) {
+            match self.bring_back(node, word, now, false) {
                 Some(back) => word = back,
                 // Another pick was first, or it was ejected again: the next pick will know.
                 None => return Standing::Ejected,
             }
+        }
+        if word & FAILING != 0 {
+            return Standing::Ejected;
         }
         if word & BROKEN != 0 {
             return Standing::Broken;
@@ -282,7 +413,7 @@ impl Health {
     /// The share of its weight that an endpoint has, without bringing it back.
     pub(crate) fn share(&self, node: &Node, now: Instant) -> f64 {
         let word = node.state().word.load(Acquire);
-        if word & BROKEN != 0 || word >> FLAGS > now.as_nanos() {
+        if word & (BROKEN | FAILING) != 0 || word >> FLAGS > now.as_nanos() {
             return 0.0;
         }
         match (&self.slow_start, word & WARMING) {
@@ -295,43 +426,104 @@ impl Health {
     }
 
     /// Ends the ejection in `word`, if nobody else has.
-    fn bring_back(&self, node: &Node, word: u64, now: Instant) -> Option<u64> {
+    fn bring_back(&self, node: &Node, word: u64, now: Instant, by_hand: bool) -> Option<u64> {
         // Before the word, which announces them.
-        node.state().consecutive.store(0, Relaxed);
+        node.state().rows.store(0, Relaxed);
         node.record().returned_at.store(now.as_nanos(), Relaxed);
-        let mut back = word & ((1 << FLAGS) - 1);
-        if self.slow_start.is_some() {
-            node.record().warming_since.store(now.as_nanos(), Relaxed);
-            back |= WARMING;
-        }
-        // Release: pairs with the Acquire in `standing`.
-        node.state().word.compare_exchange(word, back, AcqRel, Relaxed).ok()?;
-        self.ejected.fetch_sub(1, Relaxed);
+        let back = self.come_back(node, |current| {
+            (current == word).then_some(current & FLAG_BITS & !RESTING)
+        })?;
+        let returned = Returned { endpoint: node.id(), by_hand };
+        self.watch.tell(|observer, name| observer.returned(name, &returned));
+        self.tell_panic();
         Some(back)
     }
 
-    /// Takes an endpoint out, unless too many are out already.
-    fn eject(&self, node: &Node, rules: &Ejection, now: Instant) {
-        let mut word = node.state().word.load(Acquire);
-        if word >> FLAGS != 0 || word & REMOVED != 0 || !self.reserve(rules) {
+    /// A change after which the endpoint grows into its share, where that takes time.
+    fn come_back(&self, node: &Node, next: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        if self.slow_start.is_some() {
+            node.record().warming_since.store(self.clock.now().as_nanos(), Relaxed);
+        }
+        self.change(node, |word| {
+            let back = next(word)?;
+            let warm = self.slow_start.is_some() && back & REMOVED == 0;
+            Some(if warm { back | WARMING } else { back })
+        })
+    }
+
+    /// Changes the standing and what counts it; gives the new one, or `None` when `next` did.
+    fn change(&self, node: &Node, next: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        // AcqRel: Release pairs with the Acquire in `standing`, Acquire with earlier changes.
+        let old = node.state().word.fetch_update(AcqRel, Acquire, &next).ok()?;
+        let new = next(old)?;
+        self.count(old, new);
+        node.record().since.store(self.clock.now().as_nanos(), Relaxed);
+        Some(new)
+    }
+
+    /// Counts a change; ejections are counted before they happen, in `reserve`.
+    fn count(&self, old: u64, new: u64) {
+        if is_ejected(old) && !is_ejected(new) {
+            self.ejected.fetch_sub(1, Relaxed);
+        }
+        match (is_unwell(old), is_unwell(new)) {
+            (false, true) => drop(self.unwell.fetch_add(1, Relaxed)),
+            (true, false) => drop(self.unwell.fetch_sub(1, Relaxed)),
+            _ => {}
+        }
+    }
+
+    fn until(&self, now: Instant, time: Duration) -> u64 {
+        now.saturating_add(time).as_nanos().clamp(1, LATEST)
+    }
+
+    /// Takes an endpoint out, unless too many are out already or chance lets it stay.
+    pub(crate) fn eject(&self, node: &Node, rules: &Ejection, cause: EjectCause, enforced: u8) {
+        let word = node.state().word.load(Acquire);
+        if is_ejected(word) || word & REMOVED != 0 {
             return;
         }
+        if enforced < 100 && lock(&self.chance).u8(..100) >= enforced {
+            // The row begins anew, so that each has one chance.
+            node.state().rows.store(0, Relaxed);
+            return;
+        }
+        if !self.reserve(rules) {
+            return;
+        }
+        let now = self.clock.now();
         let returned = Instant::from_nanos(node.record().returned_at.load(Relaxed));
         let level = rules.level(node.record().level.load(Relaxed), now.saturating_since(returned));
-        let until = now.saturating_add(rules.time(level)).as_nanos().clamp(1, LATEST);
-        loop {
-            let out = word & !WARMING | until << FLAGS;
-            match node.state().word.compare_exchange_weak(word, out, AcqRel, Acquire) {
-                Ok(_) => break,
-                Err(other) if other >> FLAGS != 0 || other & REMOVED != 0 => {
-                    self.ejected.fetch_sub(1, Relaxed);
-                    return;
-                }
-                Err(other) => word = other,
+        let time = rules.time(level, lock(&self.chance).f64());
+        let until = self.until(now, time);
+        let ejected = self.change(node, |word| {
+            if is_ejected(word) || word & REMOVED != 0 {
+                return None;
             }
+            // At its own request it may stay away for longer.
+            let until = until.max(word >> FLAGS);
+            Some(word & FLAG_BITS & !(WARMING | RESTING) | until << FLAGS)
+        });
+        if ejected.is_none() {
+            self.ejected.fetch_sub(1, Relaxed);
+            return;
         }
         node.record().level.store(level.saturating_add(1), Relaxed);
         node.record().ejections.fetch_add(1, Relaxed);
+        let ejected = Ejected { endpoint: node.id(), cause, time };
+        self.watch.tell(|observer, name| observer.ejected(name, &ejected));
+        self.tell_panic();
+    }
+
+    /// Ejects those of `nodes` that did worse since the last sweep than the rules allow.
+    pub(crate) fn sweep<'a>(&self, nodes: impl Iterator<Item = &'a Node>) {
+        let Some(rules) = &self.ejection else { return };
+        let nodes: Vec<_> = nodes.collect();
+        // All are asked, so that an interval begins anew for those that are out too.
+        let tallies: Vec<_> = nodes.iter().map(|node| node.record().tally(node)).collect();
+        for Outlier { at, cause, enforcement_percent } in rules.outliers(&tallies) {
+            self.eject(nodes[at], rules, cause, enforcement_percent);
+        }
     }
 
     /// Counts one more ejected endpoint, if that many may be.
@@ -351,30 +543,54 @@ impl Health {
 
     /// Another process answers under this id, or the registry took it back: a clean slate.
     pub(crate) fn reset(&self, node: &Node) {
-        node.state().consecutive.store(0, Relaxed);
+        node.state().rows.store(0, Relaxed);
         node.record().level.store(0, Relaxed);
-        self.release(node.state().word.swap(0, AcqRel));
+        self.change(node, |_| Some(0));
     }
 
     /// The endpoint is no longer among those that may be picked.
     pub(crate) fn remove(&self, node: &Node) {
-        self.release(node.state().word.swap(REMOVED, AcqRel));
-    }
-
-    fn release(&self, word: u64) {
-        if word >> FLAGS != 0 {
-            self.ejected.fetch_sub(1, Relaxed);
-        }
+        self.change(node, |_| Some(REMOVED));
     }
 
     /// Ends an ejection by hand; `false` when there was none.
     pub(crate) fn uneject(&self, node: &Node) -> bool {
         let word = node.state().word.load(Acquire);
-        word >> FLAGS != 0 && self.bring_back(node, word, self.clock.now()).is_some()
+        word >> FLAGS != 0 && self.bring_back(node, word, self.clock.now(), true).is_some()
     }
 }
 
+const FLAG_BITS: u64 = (1 << FLAGS) - 1;
+
+fn is_ejected(word: u64) -> bool {
+    word >> FLAGS != 0 && word & RESTING == 0
+}
+
+fn is_unwell(word: u64) -> bool {
+    word >> FLAGS != 0 || word & (FAILING | CRITICAL) != 0
+}
+
 impl State {
+    /// What there is to say of the endpoint, the worst first.
+    pub(crate) fn describe(&self, now: Instant) -> EndpointState {
+        let word = self.word.load(Acquire);
+        if word >> FLAGS > now.as_nanos() {
+            if word & RESTING != 0 { EndpointState::Resting } else { EndpointState::Ejected }
+        } else if word & FAILING != 0 {
+            EndpointState::CheckFailing
+        } else if word & CRITICAL != 0 {
+            EndpointState::Critical
+        } else if word & BROKEN != 0 {
+            EndpointState::Broken
+        } else if word & REFUSING != 0 {
+            EndpointState::Refusing
+        } else if word & WARMING != 0 {
+            EndpointState::Warming
+        } else {
+            EndpointState::In
+        }
+    }
+
     /// Whether the endpoint is in full standing.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
@@ -397,12 +613,34 @@ impl State {
 
     /// How long the ejection still lasts, if there is one.
     pub(crate) fn ejected_for(&self, now: Instant) -> Option<Duration> {
-        let until = Instant::from_nanos(self.word.load(Acquire) >> FLAGS);
-        (until > now).then(|| until.saturating_since(now))
+        let word = self.word.load(Acquire);
+        let until = Instant::from_nanos(word >> FLAGS);
+        (is_ejected(word) && until > now).then(|| until.saturating_since(now))
     }
 }
 
 impl Record {
+    /// What the endpoint did since this was last asked.
+    fn tally(&self, node: &Node) -> Tally {
+        let totals = node.totals();
+        let failures = totals.failures + self.given_up.load(Relaxed);
+        let seen = self.swept_successes.swap(totals.successes, Relaxed);
+        Tally {
+            successes: totals.successes.saturating_sub(seen),
+            failures: failures.saturating_sub(self.swept_failures.swap(failures, Relaxed)),
+        }
+    }
+
+    /// When the standing last changed.
+    pub(crate) fn since(&self) -> Instant {
+        Instant::from_nanos(self.since.load(Relaxed))
+    }
+
+    /// The endpoint came into the set.
+    pub(crate) fn begin(&self, now: Instant) {
+        self.since.store(now.as_nanos(), Relaxed);
+    }
+
     pub(crate) fn ejections(&self) -> u64 {
         self.ejections.load(Relaxed)
     }

@@ -40,6 +40,9 @@
 //! | `http` | in-flight counts until the body ends, requests that can be sent again, keys from requests |
 //! | `tonic` | one lazy channel per endpoint, for generated clients |
 //! | `reqwest` | one client per endpoint, or rewritten URLs, as a service and a middleware |
+//! | `serde` | `Serialize` for snapshots |
+//! | `metrics` | `MetricsObserver` |
+//! | `tracing` | `TracingObserver` |
 //! | `full` | all of these |
 //!
 //! # When not to use this
@@ -55,14 +58,18 @@ mod config;
 mod context;
 mod eject;
 mod elsewhere;
+mod events;
 mod future;
 mod hash;
 mod health;
+mod keeper;
 mod key;
 mod latency;
 mod layer;
 mod link;
 mod members;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod node;
 mod pick;
 mod picked;
@@ -77,6 +84,8 @@ mod snapshot;
 #[cfg(feature = "http")]
 mod sticky;
 mod sync;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod tried;
 mod view;
 mod wait;
@@ -94,7 +103,8 @@ pub mod tonic;
 pub use balancer::{Balancer, BalancerBuilder, Picker};
 pub use config::{Config, ConfigBuilder};
 pub use context::PickContext;
-pub use eject::Ejection;
+pub use eject::{Ejection, FailurePercentage, SuccessRate};
+pub use events::{EjectCause, Ejected, Observer, Panic, Returned};
 pub use future::ResponseFuture;
 pub use hash::{AbsentKey, ConsistentHash, Maglev, Ring};
 pub use key::{HashKey, KeySource, Keyed};
@@ -103,16 +113,22 @@ pub use key::{HashKey, KeySource, Keyed};
 pub use key::{KeyFrom, KeyedRequest};
 pub use layer::BalanceLayer;
 pub use link::MakeEndpoint;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use metrics::MetricsObserver;
 pub use picked::Picked;
 pub use policy::{PeakEwma, Policy};
 pub use resend::{CloneRequest, JudgeUnsent, Once, Resend, Unsent};
 pub use rule::{CustomRule, Roster, Rule, View};
 pub use set::{EndpointSet, Source};
 pub use slow_start::SlowStart;
-pub use snapshot::{BalancerSnapshot, EndpointSnapshot};
+pub use snapshot::{BalancerSnapshot, EndpointSnapshot, EndpointState};
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use sticky::{StickyFuture, StickyLayer, StickyService};
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub use tracing::TracingObserver;
 pub use tried::{Attempt, Tried};
 
 #[doc = include_str!("../README.md")]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use seawall_core::{BoxError, Clock, Endpoint, Instant};
+use seawall_core::{Admission, BoxError, Clock, Endpoint, Instant};
 
 use crate::sync::{Mutex, lock};
 
@@ -99,9 +99,9 @@ impl<S: Clone> Link<S> {
         }
     }
 
-    /// Whether `admits` holds for the service, which it does while there is none.
-    pub(crate) fn admits(&self, admits: fn(&S) -> bool) -> bool {
-        self.service.load().as_deref().is_none_or(admits)
+    /// What `admits` says of the service; nothing is refused while there is none.
+    pub(crate) fn admission(&self, admits: fn(&S) -> Admission) -> Admission {
+        self.service.load().as_deref().map_or(Admission::Open, admits)
     }
 
     /// A clone of the service, if it is made.

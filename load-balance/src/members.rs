@@ -109,7 +109,11 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
             let was_live = before.is_some() && drained.is_none();
             let entry = match before {
                 Some(entry) => entry.changed(endpoint, health, &mut retired),
-                None => Entry::new(endpoint, health),
+                None => {
+                    let entry = Entry::new(endpoint, health);
+                    entry.node.record().begin(health.clock.now());
+                    entry
+                }
             };
             if is_drained(endpoint) {
                 // What is drained is no part of the numbers that rule ejection.
@@ -122,16 +126,27 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
                         health.warm(&entry.node);
                     }
                 }
+                health.set_critical(&entry.node, entry.critical);
                 touched.push(entry);
             }
         }
         let entries = merged(&self.entries, batch, touched);
         let drained = merged(&self.drained, batch, drained_touched);
-        health.set_endpoints(entries.len(), entries.iter().filter(|e| e.critical).count());
+        health.set_endpoints(entries.len());
+        retired.push(Arc::new(TellPanic(health.clone())));
         let table = Table::new(policy, &Roster::new(&entries));
         let placement = self.placement.after(&self.entries, &entries);
         let weights = entries.iter().map(|entry| u64::from(entry.weight)).sum();
         (Self { entries, drained, table, placement, weights }, retired)
+    }
+}
+
+/// Another set of endpoints may begin or end panic, which is told after the lock of the set.
+struct TellPanic(Arc<Health>);
+
+impl Drop for TellPanic {
+    fn drop(&mut self) {
+        self.0.tell_panic();
     }
 }
 

@@ -10,7 +10,7 @@
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use seawall_core::{Endpoint, EndpointId, Instant, Outcome};
+use seawall_core::{Endpoint, EndpointId, Fault, Instant, Outcome};
 
 use crate::{
     health::{Health, Record, State},
@@ -116,14 +116,15 @@ impl Node {
     }
 
     /// A call has ended with this outcome, `None` when its caller abandoned it. `started` is there
-    /// when it was not answered and its time is measured.
+    /// when it was not answered and its time is measured; `fault` matters to a failure alone.
     #[inline]
-    pub(crate) fn end(&self, outcome: Option<Outcome>, started: Option<Instant>) {
+    pub(crate) fn end(&self, outcome: Option<Outcome>, fault: Fault, started: Option<Instant>) {
+        self.hot.health.told(self, outcome);
         match outcome {
             Some(Outcome::Success) => self.hot.health.success(self),
             Some(Outcome::Failure) => {
                 self.failures.fetch_add(1, Relaxed);
-                self.hot.health.failure(self, started);
+                self.hot.health.failure(self, fault, started);
             }
             // A refusal by a layer of ours, or an outcome that is not known here.
             Some(_) => {
@@ -147,7 +148,7 @@ impl Node {
     pub(crate) fn failed_to_make(&self) {
         self.hot.state.set_broken();
         self.begin();
-        self.end(Some(Outcome::Failure), None);
+        self.end(Some(Outcome::Failure), Fault::Local, None);
     }
 
     #[inline]

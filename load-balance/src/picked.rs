@@ -1,8 +1,8 @@
 //! The right to call one endpoint.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use seawall_core::{Endpoint, EndpointId, Guard, Instant, Outcome};
+use seawall_core::{Endpoint, EndpointId, Fault, Guard, Instant, Outcome};
 
 use crate::node::Node;
 
@@ -26,6 +26,8 @@ pub struct Picked {
     /// Measured only where something reads it.
     started: Option<Instant>,
     answered: bool,
+    /// Where a failure comes from, as far as it was told.
+    fault: Option<Fault>,
 }
 
 impl Picked {
@@ -33,7 +35,7 @@ impl Picked {
     /// The call has begun at `node`.
     pub(crate) fn begun(node: Arc<Node>) -> Self {
         let started = node.health().start();
-        Self { node: Some(node), started, answered: false }
+        Self { node: Some(node), started, answered: false, fault: None }
     }
 
     /// The endpoint, as the set has it now.
@@ -62,7 +64,8 @@ impl Picked {
         if let Some(node) = self.node.take() {
             // An answer that was merely not read to its end says nothing of slowness.
             let started = if self.answered { None } else { self.started };
-            node.end(outcome, started);
+            let usual = if self.answered { Fault::Answer } else { Fault::Local };
+            node.end(outcome, self.fault.unwrap_or(usual), started);
         }
     }
 }
@@ -76,6 +79,17 @@ impl Guard for Picked {
             self.answered = true;
             node.health().answered(node, self.started);
         }
+    }
+
+    fn retry_after(&mut self, wait: Duration) {
+        if let Some(node) = &self.node {
+            node.health().rest(node, wait);
+        }
+    }
+
+    #[inline]
+    fn fault(&mut self, fault: Fault) {
+        self.fault = Some(fault);
     }
 
     #[inline]

@@ -42,6 +42,7 @@ pub struct EndpointSet {
 
 /// Where the changes of an [`EndpointSet`] come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Source {
     /// From whoever holds the set.

@@ -8,12 +8,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use fastrand::Rng;
-use seawall_core::{Clock, Reason, Rejection, Retry};
+use seawall_core::{Admission, Clock, Reason, Rejection, Retry};
 
 use crate::{
-    Config, EndpointSet, PickContext, Picked, Policy, View,
+    Config, Ejection, EndpointSet, PickContext, Picked, Policy, View,
     elsewhere::{Elsewhere, Left},
     health::Health,
+    keeper::{Keeper, Kept},
     link::{Make, NoService},
     members::{Entry, Members, Retired},
     node::Node,
@@ -42,10 +43,12 @@ pub(crate) struct Shared<S> {
     policy: Policy,
     pub(crate) turn: Turn,
     make: Box<Make<S>>,
-    admits: Option<fn(&S) -> bool>,
+    keeper: Keeper,
+    /// How often to sweep, where there is something to sweep for.
+    sweeps: Option<Duration>,
+    admits: Option<fn(&S) -> Admission>,
     pub(crate) wait: Duration,
     pub(crate) max_picks: u8,
-    name: Option<Arc<str>>,
     seeds: AtomicU64,
 }
 
@@ -107,48 +110,42 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         set: EndpointSet,
         config: Config,
         make: Box<Make<S>>,
-        admits: Option<fn(&S) -> bool>,
+        admits: Option<fn(&S) -> Admission>,
     ) -> Arc<Self> {
-        let Config {
-            name,
-            policy,
-            wait_for_endpoints,
-            max_picks,
-            ejection,
-            slow_start,
-            panic_percent,
-            clock,
-            seed,
-        } = config;
-        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+        let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
         let start = Rng::with_seed(seed).u16(..);
-        let shared = Arc::new(Self {
+        let sweeps = config.ejection.as_ref().and_then(Ejection::sweeps);
+        let shared = Arc::new_cyclic(|weak: &Weak<Self>| Self {
             current: Current {
-                members: ArcSwap::from_pointee(Members::empty(&policy)),
+                members: ArcSwap::from_pointee(Members::empty(&config.policy)),
                 version: AtomicU64::new(0),
             },
             history: Mutex::default(),
-            health: Arc::new(Health::new(
-                clock,
-                ejection,
-                slow_start,
-                panic_percent,
-                policy.peak_ewma().cloned(),
-                policy.counts_in_flight(),
-            )),
+            health: Arc::new(Health::new(&config, seed.rotate_left(32))),
             waiting: Arc::default(),
             set: set.clone(),
-            policy,
+            policy: config.policy,
             // A random start keeps the clients of a service out of step with each other.
             turn: Turn(AtomicU64::new(start.into())),
-            make,
+            make: {
+                // A balancer may be made outside of the runtime that its calls run in.
+                let weak = weak.clone();
+                Box::new(move |endpoint| {
+                    if let Some(shared) = weak.upgrade() {
+                        shared.keeper.start(&weak, shared.sweeps);
+                    }
+                    make(endpoint)
+                })
+            },
+            keeper: Keeper::default(),
+            sweeps,
             admits,
-            wait: wait_for_endpoints,
-            max_picks,
-            name,
+            wait: config.wait_for_endpoints,
+            max_picks: config.max_picks,
             seeds: AtomicU64::new(seed),
         });
         let weak: Weak<Self> = Arc::downgrade(&shared);
+        shared.keeper.start(&weak, shared.sweeps);
         set.watch(weak);
         shared
     }
@@ -184,10 +181,18 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     /// The refusal of a call for which there is no endpoint.
     pub(crate) fn refusal(&self, retry: Retry) -> Rejection {
         let refusal = Rejection::new(Reason::NoEndpoint).retry(retry);
-        match &self.name {
+        let watch = self.health.watch();
+        let refusal = match &watch.name {
             Some(name) => refusal.by(name.clone()),
             None => refusal,
-        }
+        };
+        watch.tell(|observer, name| observer.rejected(name, &refusal));
+        refusal
+    }
+
+    /// Ejects those that did worse since the last sweep than the rules allow.
+    pub(crate) fn sweep(&self) {
+        self.health.sweep(self.load().entries.iter().map(|entry| &*entry.node));
     }
 
     /// Picks an endpoint and takes a clone of its service.
@@ -217,6 +222,9 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 Err(NoService::Failed) => {
                     chosen.give_up();
                     node.failed_to_make();
+                    let error = entry.link.error().unwrap_or_default();
+                    let watch = self.health.watch();
+                    watch.tell(|observer, name| observer.not_made(name, node.id(), &error));
                     if elsewhere.left.is_full() {
                         return Err(Nothing::Unfit);
                     }
@@ -282,8 +290,9 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         self.admits.is_some()
     }
 
-    pub(crate) fn admits(&self, entry: &Entry<S>) -> bool {
-        self.admits.is_none_or(|admits| entry.link.admits(admits))
+    /// What the service of an endpoint would do with a call, as far as it says.
+    pub(crate) fn admission(&self, entry: &Entry<S>) -> Admission {
+        self.admits.map_or(Admission::Open, |admits| entry.link.admission(admits))
     }
 
     /// The service of `node` has failed for good.
@@ -316,6 +325,12 @@ impl<S> Chosen<'_, S> {
         if self.begun {
             self.entry.node.end_unsent();
         }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Kept for Shared<S> {
+    fn sweep(&self) {
+        self.sweep();
     }
 }
 

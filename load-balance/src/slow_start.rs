@@ -10,7 +10,14 @@ use seawall_core::ConfigError;
 ///
 /// # Algorithm
 ///
-/// Envoy's slow start: the share is `max(minimum, (age / window)^(1 / aggression))`.
+/// Envoy's slow start: the share is `max(minimum, (age / window)^(1 / aggression))`. Envoy counts an
+/// age below a second as one; here it counts as what it is, so that short windows are of use. The
+/// share is the part of its turns or draws that the endpoint takes, whatever the policy.
+///
+/// Also for endpoints whose breaker closes again ([`BalancerBuilder::admits`]) and whose active
+/// checks pass again.
+///
+/// [`BalancerBuilder::admits`]: crate::BalancerBuilder::admits
 ///
 /// # Examples
 ///

@@ -8,6 +8,7 @@ use crate::{members::Entry, set::Source, shared::Shared};
 
 /// A balancer at one moment.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BalancerSnapshot {
     /// All endpoints of the set, ordered by id.
@@ -18,16 +19,53 @@ pub struct BalancerSnapshot {
     pub source: Source,
 }
 
+/// How an endpoint stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum EndpointState {
+    /// With all of its share.
+    In,
+    /// In slow start, with a part of its share.
+    Warming,
+    /// Ejected for its failures.
+    Ejected,
+    /// Left alone because it asked for it.
+    Resting,
+    /// Its active checks fail, or have not passed yet.
+    CheckFailing,
+    /// Its registry says that it does not work.
+    Critical,
+    /// Its service cannot be made.
+    Broken,
+    /// Its service would refuse a call, or try one to find out.
+    Refusing,
+    /// Without new calls: weight 0, or in maintenance.
+    Drained,
+}
+
 /// One endpoint at one moment. Counts are since it came into the set.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct EndpointSnapshot {
     /// What identifies it.
     pub id: EndpointId,
     /// Where it listens.
     pub address: Address,
+    /// How it stands.
+    pub state: EndpointState,
+    /// How long it has stood so, to the last change of any of its states.
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration"))]
+    pub state_for: Duration,
     /// Its weight in the set.
     pub weight: u16,
+    /// Its weight times the share that it has now.
+    pub effective_weight: f64,
+    /// How loaded it is, as the policy sees it: calls in flight, or for
+    /// [`Policy::PeakEwma`](crate::Policy::PeakEwma) one more of them times the latency in
+    /// nanoseconds.
+    pub load: f64,
     /// The part of its weight that it has now, from 0 to 1: less than 1 in slow start, 0 when it is
     /// ejected or its service cannot be made.
     pub share: f64,
@@ -47,10 +85,12 @@ pub struct EndpointSnapshot {
     pub abandoned: u64,
     /// Its latency as [`Policy::PeakEwma`](crate::Policy::PeakEwma) knows it; `None` for other
     /// policies, and before the first answer.
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration::option"))]
     pub latency: Option<Duration>,
     /// How often it was ejected.
     pub ejections: u64,
     /// How long it still stays ejected, if it is.
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration::option"))]
     pub ejected_for: Option<Duration>,
     /// Whether its service would take a call, as far as it says.
     pub admits: bool,
@@ -81,11 +121,19 @@ impl EndpointSnapshot {
         let (node, endpoint) = (&entry.node, entry.node.endpoint());
         let totals = node.totals();
         let now = shared.clock().now();
+        let share = if drained { 0.0 } else { shared.health.share(node, now) };
         Self {
             id: node.id().clone(),
             address: endpoint.address().clone(),
+            state: if drained { EndpointState::Drained } else { node.state().describe(now) },
+            state_for: now.saturating_since(node.record().since()),
             weight: endpoint.weight(),
-            share: if drained { 0.0 } else { shared.health.share(node, now) },
+            effective_weight: f64::from(endpoint.weight()) * share,
+            load: match shared.health.costs() {
+                None => totals.in_flight as f64,
+                Some(costs) => (totals.in_flight as f64 + 1.0) * f64::from(costs.of(node)),
+            },
+            share,
             health: endpoint.health(),
             drained,
             in_flight: totals.in_flight,
@@ -96,7 +144,7 @@ impl EndpointSnapshot {
             latency: node.latency().last().map(|nanos| Duration::from_nanos(nanos as u64)),
             ejections: node.record().ejections(),
             ejected_for: node.state().ejected_for(now),
-            admits: shared.admits(entry),
+            admits: shared.admission(entry).admits(),
             construction_error: entry.link.error(),
         }
     }

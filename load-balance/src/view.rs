@@ -117,8 +117,12 @@ impl<S: Clone + Send + Sync + 'static> Field<'_, '_, S> {
         if !fit && !self.panicking() && self.refuse(UNFIT) {
             return None;
         }
-        if !self.shared.admits(entry) && self.refuse(UNFIT) {
-            return None;
+        if self.shared.asks_services() {
+            let admission = self.shared.admission(entry);
+            self.shared.health.note(node, admission);
+            if !admission.admits() && self.refuse(UNFIT) {
+                return None;
+            }
         }
         if share < 1.0 && self.chance() >= share && self.refuse(SLOW_START) {
             return None;

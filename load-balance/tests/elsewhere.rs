@@ -14,7 +14,7 @@ use std::{
 };
 
 use common::{Probes, of};
-use seawall_core::{Endpoint, Error, Reason, Rejection, Retry};
+use seawall_core::{Admission, Endpoint, Error, Foretell, Reason, Rejection, Retry};
 use seawall_load_balance::{
     Attempt, Balancer, CloneRequest, Config, JudgeUnsent, Picker, Resend, Tried, Unsent,
 };
@@ -158,12 +158,17 @@ fn endpoints_that_would_refuse_are_not_picked_unless_all_would() {
     let open = Arc::new([AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false)]);
     #[derive(Clone)]
     struct Gate(Arc<[AtomicBool; 3]>, usize);
+    impl Foretell for Gate {
+        fn admission(&self) -> Admission {
+            if self.0[self.1].load(SeqCst) { Admission::Refused } else { Admission::Open }
+        }
+    }
     let gates = open.clone();
     let mut balancer = Balancer::builder(common::endpoints(3), move |endpoint: &Endpoint| {
         let number: usize = endpoint.id().as_str()[1..].parse().unwrap();
         Ok::<_, IoError>(Gate(gates.clone(), number))
     })
-    .admits(|gate| !gate.0[gate.1].load(SeqCst))
+    .admits(Foretell::admission)
     .build()
     .unwrap();
     let mut picked = || -> BTreeSet<String> {

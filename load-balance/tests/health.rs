@@ -90,10 +90,10 @@ fn it_returns_exactly_when_its_time_is_over_and_each_time_takes_longer() {
         assert!(is_picked(&mut picker, "e000002"), "after {seconds} s");
         assert_eq!(of(&picker, "e000002").ejected_for, None);
     }
-    // Two base times without ejection are two steps back.
-    hand.advance(60 * SECOND);
+    // Three intervals without ejection are three steps back, of four.
+    hand.advance(30 * SECOND);
     call(&mut picker, "e000002", 5, Outcome::Failure);
-    assert_eq!(of(&picker, "e000002").ejected_for, Some(70 * SECOND));
+    assert_eq!(of(&picker, "e000002").ejected_for, Some(60 * SECOND));
     assert_eq!(of(&picker, "e000002").ejections, 5);
 }
 

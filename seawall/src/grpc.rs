@@ -75,7 +75,7 @@ impl GrpcBuilder {
         };
         let balancer = Balancer::builder(setup.endpoints()?, make)
             .config(setup.balancing())
-            .admits(|guarded: &Guarded| guarded.breaker().would_admit())
+            .admits(|guarded: &Guarded| guarded.breaker().admission())
             .track(AtBodyEnd(GrpcStatus::new()))
             .resend(ResendAttempt)
             .build()?;

@@ -73,7 +73,7 @@ impl HttpBuilder {
         };
         let balancer = Balancer::builder(setup.endpoints()?, make)
             .config(setup.balancing())
-            .admits(|guarded: &Guarded| guarded.breaker().would_admit())
+            .admits(|guarded: &Guarded| guarded.breaker().admission())
             .track(AtBodyEnd(HttpStatus::new()))
             .resend(ResendAttempt)
             .build()?;

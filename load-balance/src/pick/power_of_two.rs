@@ -27,18 +27,17 @@ pub(crate) fn power_of_two(of: &mut impl Candidates) -> Option<usize> {
     let first = of.draw();
     let second = other_than(first, of);
     match (of.share(first), of.share(second)) {
-        (Some(share), Some(other)) => Some(lighter(of, (first, share), (second, other))),
-        (one, two) => {
-            let found = one.map(|share| (first, share)).or(two.map(|share| (second, share)));
-            draw_again(of, found)
-        }
+        (Some(_), Some(_)) => Some(lighter(of, first, second)),
+        (one, two) => draw_again(of, one.map(|_| first).or(two.map(|_| second))),
     }
 }
 
 #[inline]
-fn lighter(of: &impl Candidates, (one, share): (usize, f64), (two, other): (usize, f64)) -> usize {
+fn lighter(of: &impl Candidates, one: usize, two: usize) -> usize {
     let (first, second) = (of.load(one), of.load(two));
-    let (own, others) = (of.weight(one) * share, of.weight(two) * other);
+    // By whole weights: who is in slow start takes part in few draws, and to count that again would
+    // let it wait for ever in a set that is idle.
+    let (own, others) = (of.weight(one), of.weight(two));
     // The first wins a tie, and which one is first is chance. Divisions would cost more.
     if second * own < first * others { two } else { one }
 }
@@ -73,16 +72,13 @@ pub(super) fn any(of: &mut impl Candidates) -> Option<usize> {
 }
 
 #[cold]
-fn draw_again(of: &mut impl Candidates, mut found: Option<(usize, f64)>) -> Option<usize> {
+fn draw_again(of: &mut impl Candidates, mut found: Option<usize>) -> Option<usize> {
     for _ in 0..DRAWS {
         let at = of.draw();
-        if found.is_some_and(|(found, _)| found == at) {
-            continue;
-        }
-        if let Some(share) = of.share(at) {
+        if found != Some(at) && of.share(at).is_some() {
             match found {
-                Some(found) => return Some(lighter(of, found, (at, share))),
-                None => found = Some((at, share)),
+                Some(found) => return Some(lighter(of, found, at)),
+                None => found = Some(at),
             }
         }
     }
@@ -91,7 +87,7 @@ fn draw_again(of: &mut impl Candidates, mut found: Option<(usize, f64)>) -> Opti
 
 /// Looks at endpoints in a random order: from a random one in steps of a random length, which share
 /// no divisor with the size of the set and so meet each endpoint once.
-fn walk(of: &mut impl Candidates, mut found: Option<(usize, f64)>) -> Option<usize> {
+fn walk(of: &mut impl Candidates, mut found: Option<usize>) -> Option<usize> {
     let len = of.len();
     let start = below(len, of.rng());
     let step = loop {
@@ -102,17 +98,15 @@ fn walk(of: &mut impl Candidates, mut found: Option<(usize, f64)>) -> Option<usi
     };
     let mut at = start;
     for _ in 0..len.min(WALK) {
-        if found.is_none_or(|(found, _)| found != at)
-            && let Some(share) = of.share(at)
-        {
+        if found != Some(at) && of.share(at).is_some() {
             match found {
-                Some(found) => return Some(lighter(of, found, (at, share))),
-                None => found = Some((at, share)),
+                Some(found) => return Some(lighter(of, found, at)),
+                None => found = Some(at),
             }
         }
         at = (at + step) % len;
     }
-    found.map(|(at, _)| at)
+    found
 }
 
 /// The greatest common one.
