@@ -1,13 +1,16 @@
 //! One breaker for each key.
 //!
 //! A client that calls many servers, or many methods, needs as many breakers: one for all of them
-//! would refuse calls to the healthy because of the sick.
+//! would refuse calls to the healthy because of the sick. What the key is, a function of the request
+//! says: one of yours, or `authority` and `grpc_method` (feature `http`).
 //!
 //! Bounded: at its capacity, a new key takes the place of one whose breaker is closed and was not
 //! used lately (second chance: F. J. Corbató, *A Paging Experiment with the Multics System*, 1968).
 //! Breakers that are open or half-open, or forced, are never evicted, so nobody can wash an open
 //! breaker away by asking for other keys. When there is nobody to evict, [`WhenFull`] decides.
 
+#[cfg(feature = "http")]
+mod key;
 mod layer;
 mod map;
 
@@ -23,6 +26,9 @@ use seawall_core::{Clock, ConfigError};
 use self::map::Map;
 use crate::{CircuitBreaker, Config, Mode, Observer, Snapshot};
 
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use key::{authority, grpc_method};
 pub use layer::{ByKey, RegistryLayer, RegistryService};
 
 /// What a new key gets while the registry is full of breakers that must stay.

@@ -198,3 +198,60 @@ async fn a_refusal_by_a_middleware_further_in_is_no_failure() {
     assert!(rejection(&error).is_some());
     assert_eq!(outer.state(), State::Closed);
 }
+
+#[tokio::test]
+async fn an_http_call_that_its_caller_drops_counts_as_its_head_or_as_asked() {
+    let server = HttpServer::start().await;
+    // Its head is a success, and its body never comes.
+    let (breaker, _) = breaker(after_two().consecutive_failures(1).on_drop(OnDrop::Failure));
+    let response = client(&breaker).get(server.url("/stall")).send().await.unwrap();
+    drop(response);
+    assert_eq!(breaker.state(), State::Closed);
+
+    let call = client(&breaker).get(server.url("/hang")).send();
+    assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
+    assert_eq!(breaker.state(), State::Open, "dropped before its head");
+}
+
+#[tokio::test]
+async fn a_refusal_is_found_through_reqwest_retry_which_makes_no_further_call() {
+    use reqwest_retry::{RetryTransientMiddleware, policies::ExponentialBackoff};
+    let server = HttpServer::start().await;
+    let (breaker, _) = one();
+    breaker.force_open();
+    let policy = ExponentialBackoff::builder()
+        .retry_bounds(Duration::from_millis(1), Duration::from_millis(2))
+        .build_with_max_retries(2);
+    let client = ClientBuilder::new(reqwest::Client::new())
+        .with(RetryTransientMiddleware::new_with_policy(policy))
+        .with(CircuitBreakerMiddleware::new(breaker))
+        .build();
+    let error = client.get(server.url("/ok")).send().await.unwrap_err();
+    assert_eq!(rejection(&error).unwrap().refused_by(), Some("orders"));
+    assert_eq!(server.calls(), 0);
+}
+
+#[tokio::test]
+async fn each_grpc_method_has_a_breaker_of_its_own() {
+    use seawall_circuit_breaker::registry::{ByKey, Registry, grpc_method};
+    let server = GrpcServer::start().await;
+    let config = after_two().consecutive_failures(1).build().unwrap();
+    let breakers = Registry::builder(config).build().unwrap();
+    let by_method = ByKey::new(breakers.clone(), grpc_method::<tonic::body::Body>);
+    let channel = Channel::from_shared(server.url()).unwrap().connect_lazy();
+    let layer = ChannelLayer::with_status(by_method, GrpcStatus::new());
+    let mut client = EchoClient::new(layer.layer(channel));
+    let unavailable = EchoRequest { code: Code::Unavailable.into(), ..ok() };
+    client.unary(unavailable).await.unwrap_err();
+    assert!(Rejection::find(&client.unary(ok()).await.unwrap_err()).is_some());
+    client.server_stream(ok()).await.unwrap();
+    let mut states: Vec<_> = breakers
+        .snapshot()
+        .into_iter()
+        .map(|(key, snapshot)| (key.unwrap().to_string(), snapshot.state))
+        .collect();
+    states.sort_by(|a, b| a.0.cmp(&b.0));
+    let method = |name| format!("/seawall.test.Echo/{name}");
+    let expected = [(method("ServerStream"), State::Closed), (method("Unary"), State::Open)];
+    assert_eq!(states, expected);
+}

@@ -226,3 +226,36 @@ fn a_permit_is_a_guard() {
     assert_eq!(breaker.state(), State::Open);
     let _: Arc<dyn Send> = Arc::new(breaker);
 }
+
+#[test]
+fn an_observer_may_use_the_breaker_that_it_hears_of() {
+    use std::sync::{Mutex, OnceLock};
+
+    use seawall_circuit_breaker::{Observer, Rejected, Transition};
+
+    #[derive(Default)]
+    struct Nosy {
+        breaker: OnceLock<CircuitBreaker>,
+        seen: Mutex<Vec<State>>,
+    }
+
+    impl Observer for Nosy {
+        fn transition(&self, _: Option<&str>, told: &Transition) {
+            let snapshot = self.breaker.get().unwrap().snapshot();
+            assert_eq!(snapshot.generation, told.generation);
+            self.seen.lock().unwrap().push(snapshot.state);
+        }
+
+        fn rejected(&self, _: Option<&str>, _: &Rejected, _: bool) {
+            self.breaker.get().unwrap().reset();
+        }
+    }
+
+    let nosy = Arc::new(Nosy::default());
+    let config = after_two().build().unwrap();
+    let breaker = CircuitBreaker::builder(config).observer(nosy.clone()).build();
+    nosy.breaker.set(breaker.clone()).unwrap();
+    fail(&breaker, 2);
+    assert!(breaker.admit().is_err());
+    assert_eq!(*nosy.seen.lock().unwrap(), [State::Open, State::Closed]);
+}

@@ -34,6 +34,11 @@ pub struct ByKey<K, F> {
 }
 
 impl<K, F> ByKey<K, F> {
+    /// Finds the breaker of a request by `key`.
+    pub fn new(registry: Registry<K>, key: F) -> Self {
+        Self { registry, key: Arc::new(key) }
+    }
+
     /// The breakers.
     pub fn registry(&self) -> &Registry<K> {
         &self.registry
@@ -73,7 +78,7 @@ impl<K, F> fmt::Debug for ByKey<K, F> {
 impl<K, F> AdmitLayer<ByKey<K, F>> {
     /// Finds the breaker by `key`; every error is a failure, except a refusal by a layer of ours.
     pub fn new(registry: Registry<K>, key: F) -> Self {
-        Self::with(ByKey { registry, key: Arc::new(key) })
+        Self::with(ByKey::new(registry, key))
     }
 }
 
