@@ -10,29 +10,25 @@ use pin_project_lite::pin_project;
 use seawall_core::{Error, Rejection};
 use tower_service::Service;
 
-use crate::{
-    RateLimiter,
-    algorithm::{Algorithm, Booked},
-    wait::Wait,
-};
+use crate::Limit;
 
 pin_project! {
     /// The future of a [`RateLimitService`](crate::RateLimitService). Dropped while it waits for its
     /// turn, it gives the turn back.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S: Service<Req>, Req, A: Algorithm> {
+    pub struct ResponseFuture<S: Service<Req>, Req, L: Limit<Req>> {
         #[pin]
-        step: Step<S, Req, A, S::Future>,
+        step: Step<S, Req, L::Wait, S::Future>,
     }
 }
 
 pin_project! {
     #[project = StepProj]
-    enum Step<S, Req, A: Algorithm, F> {
+    enum Step<S, Req, W, F> {
         Rejected { rejection: Option<Rejection> },
         Waiting {
             #[pin]
-            wait: Wait<A>,
+            wait: W,
             call: Option<(S, Req)>,
         },
         MakingReady { call: Option<(S, Req)> },
@@ -43,14 +39,13 @@ pin_project! {
     }
 }
 
-impl<S: Service<Req>, Req, A: Algorithm> ResponseFuture<S, Req, A> {
+impl<S: Service<Req>, Req, L: Limit<Req>> ResponseFuture<S, Req, L> {
     #[inline]
     pub(crate) fn calling(response: S::Future) -> Self {
         Self { step: Step::Calling { response } }
     }
 
-    pub(crate) fn waiting(limiter: RateLimiter<A>, booked: Booked, inner: S, request: Req) -> Self {
-        let wait = Wait::new(limiter, booked);
+    pub(crate) fn waiting(wait: L::Wait, inner: S, request: Req) -> Self {
         Self { step: Step::Waiting { wait, call: Some((inner, request)) } }
     }
 
@@ -59,7 +54,7 @@ impl<S: Service<Req>, Req, A: Algorithm> ResponseFuture<S, Req, A> {
     }
 }
 
-impl<S: Service<Req>, Req, A: Algorithm> Future for ResponseFuture<S, Req, A> {
+impl<S: Service<Req>, Req, L: Limit<Req>> Future for ResponseFuture<S, Req, L> {
     type Output = Result<S::Response, Error<S::Error>>;
 
     #[inline]
@@ -90,7 +85,7 @@ impl<S: Service<Req>, Req, A: Algorithm> Future for ResponseFuture<S, Req, A> {
     }
 }
 
-impl<S: Service<Req>, Req, A: Algorithm> fmt::Debug for ResponseFuture<S, Req, A> {
+impl<S: Service<Req>, Req, L: Limit<Req>> fmt::Debug for ResponseFuture<S, Req, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let step = match &self.step {
             Step::Rejected { .. } => "rejected",

@@ -4,6 +4,7 @@ mod build;
 mod plans;
 mod shared;
 mod table;
+mod turn;
 
 use std::{
     fmt,
@@ -14,6 +15,7 @@ use std::{
 use seawall_core::{ConfigError, Rejection};
 
 use self::shared::Shared;
+pub use self::turn::{KeyedTurn, KeyedWait};
 use crate::{Allowed, Quota, Rejected, TokenBucket, Totals, algorithm::Algorithm};
 
 /// The most keys that a limiter has room for: 48 GiB of them.
@@ -214,22 +216,6 @@ impl<K: ?Sized> KeyedLimiter<K> {
     /// `rejected` in the words that all crates share, in the name of this limiter.
     pub fn rejection(&self, rejected: Rejected) -> Rejection {
         self.shared.watch.rejection(rejected)
-    }
-}
-
-#[cfg(feature = "http")]
-impl<K: ?Sized> KeyedLimiter<K> {
-    /// Takes one cell of what callers without a key share.
-    pub(crate) fn check_unkeyed(&self) -> Result<Allowed, Rejected> {
-        use std::hash::Hasher;
-
-        let answer = self.shared.check(self.shared.seed.build_hasher().finish(), 0, 1, 0);
-        self.shared.watch.tell(1, answer)
-    }
-
-    /// A refusal for good.
-    pub(crate) fn never(&self) -> Rejected {
-        self.shared.bucket.refuse_for_good(self.shared.clock.now())
     }
 }
 

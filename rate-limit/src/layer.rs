@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::{RateLimitService, RateLimiter, TokenBucket, algorithm::Algorithm};
+use crate::{One, RateLimitService, RateLimiter};
 
 /// Limits the calls of a service; all services that it makes share the one limiter.
 ///
@@ -29,17 +29,21 @@ use crate::{RateLimitService, RateLimiter, TokenBucket, algorithm::Algorithm};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct RateLimitLayer<A: Algorithm = TokenBucket> {
-    limiter: RateLimiter<A>,
+pub struct RateLimitLayer<L = RateLimiter, C = One> {
+    limiter: L,
     patience: Duration,
+    cost: C,
 }
 
-impl<A: Algorithm> RateLimitLayer<A> {
-    /// Refuses calls above the limit at once.
-    pub fn new(limiter: RateLimiter<A>) -> Self {
-        Self { limiter, patience: Duration::ZERO }
+impl<L> RateLimitLayer<L> {
+    /// Refuses calls above the limit at once. `limiter` is a [`RateLimiter`], or a
+    /// [`KeyedLimiter`](crate::KeyedLimiter) [by](crate::KeyedLimiter::by) a key of the request.
+    pub fn new(limiter: L) -> Self {
+        Self { limiter, patience: Duration::ZERO, cost: One }
     }
+}
 
+impl<L, C> RateLimitLayer<L, C> {
     /// Lets a call wait for its turn, at most so long; one whose turn would come later is refused at
     /// once. Zero unless set.
     ///
@@ -52,13 +56,19 @@ impl<A: Algorithm> RateLimitLayer<A> {
         self
     }
 
+    /// How many cells a request takes: a function of it, or [`One`], unless set.
+    #[must_use]
+    pub fn cost<D>(self, cost: D) -> RateLimitLayer<L, D> {
+        RateLimitLayer { limiter: self.limiter, patience: self.patience, cost }
+    }
+
     /// The limiter that its services share.
-    pub fn limiter(&self) -> &RateLimiter<A> {
+    pub fn limiter(&self) -> &L {
         &self.limiter
     }
 }
 
-impl RateLimitLayer<TokenBucket> {
+impl<C> RateLimitLayer<RateLimiter, C> {
     /// Lets calls wait for their turn, at most so many at once: those that can leave at the rate of
     /// the limiter while a new one waits. With a burst of 1 that is a leaky bucket, which lets calls
     /// out evenly spaced.
@@ -70,10 +80,11 @@ impl RateLimitLayer<TokenBucket> {
     }
 }
 
-impl<S, A: Algorithm> Layer<S> for RateLimitLayer<A> {
-    type Service = RateLimitService<S, A>;
+impl<S, L: Clone, C: Clone> Layer<S> for RateLimitLayer<L, C> {
+    type Service = RateLimitService<S, L, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimitService::new(inner, self.limiter.clone(), self.patience)
+        let (limiter, cost) = (self.limiter.clone(), self.cost.clone());
+        RateLimitService::new(inner, limiter, self.patience, cost)
     }
 }

@@ -32,7 +32,8 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `http` | [`server::ServerLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/server/): axum, tonic and other servers answer 429 or RESOURCE_EXHAUSTED |
+//! | `http` | [`server::ServerLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/server/): axum, tonic and other servers answer 429 or RESOURCE_EXHAUSTED; [`learn`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/learn/): clients learn the limit of their peer; [keys](key) of requests |
+//! | `axum` | the peer's address as a [key](key) in an axum server |
 //! | `tonic` | [`tonic::ChannelLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/tonic/) for a tonic channel |
 //! | `reqwest` | [`reqwest::RateLimitMiddleware`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/reqwest/) for `reqwest-middleware` |
 //! | `serde` | [`Config`] and [`Quota`] from files, as in `100/s burst 200` |
@@ -55,8 +56,10 @@ mod config;
 mod decision;
 mod events;
 mod future;
+pub mod key;
 mod keyed;
 mod layer;
+mod limit;
 mod limiter;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -70,6 +73,9 @@ mod tracing;
 mod wait;
 mod watch;
 
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod learn;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod server;
@@ -86,8 +92,10 @@ pub use config::Config;
 pub use decision::{Allowed, Rejected};
 pub use events::Observer;
 pub use future::ResponseFuture;
-pub use keyed::{Full, KeyedLimiter};
+pub use key::ByKey;
+pub use keyed::{Full, KeyedLimiter, KeyedTurn, KeyedWait};
 pub use layer::RateLimitLayer;
+pub use limit::{Admission, Cost, Limit, One};
 pub use limiter::{RateLimiter, Snapshot};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
@@ -100,7 +108,7 @@ pub use totals::Totals;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use tracing::TracingObserver;
-pub use wait::UntilReady;
+pub use wait::{UntilReady, Wait};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -11,7 +11,10 @@ use http::Extensions;
 use reqwest_middleware::{Middleware, Next, Result};
 use seawall_core::{Error, reqwest::middleware_error};
 
-use crate::RateLimiter;
+use crate::{
+    Cost, Limit, One, RateLimiter,
+    learn::{Learned, Told},
+};
 
 /// Limits the requests of a `ClientWithMiddleware`.
 ///
@@ -39,19 +42,77 @@ use crate::RateLimiter;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct RateLimitMiddleware {
-    limiter: RateLimiter,
+pub struct RateLimitMiddleware<L = RateLimiter, C = One> {
+    limiter: L,
+    patience: Duration,
+    cost: C,
+}
+
+impl<L> RateLimitMiddleware<L> {
+    /// Refuses requests above the limit at once. `limiter` is a [`RateLimiter`], or a
+    /// [`KeyedLimiter`](crate::KeyedLimiter) [by](crate::KeyedLimiter::by) a key of the request.
+    pub fn new(limiter: L) -> Self {
+        Self { limiter, patience: Duration::ZERO, cost: One }
+    }
+}
+
+impl<L, C> RateLimitMiddleware<L, C> {
+    /// Lets a request wait for its turn, at most so long: see
+    /// [`RateLimitLayer::wait_up_to`](crate::RateLimitLayer::wait_up_to).
+    #[must_use]
+    pub fn wait_up_to(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// How many cells a request takes: see [`RateLimitLayer::cost`](crate::RateLimitLayer::cost).
+    #[must_use]
+    pub fn cost<D>(self, cost: D) -> RateLimitMiddleware<L, D> {
+        RateLimitMiddleware { limiter: self.limiter, patience: self.patience, cost }
+    }
+}
+
+#[async_trait]
+impl<L, C> Middleware for RateLimitMiddleware<L, C>
+where
+    L: Limit<Request, Turn: Send, Wait: Future<Output: Send> + Send> + Send + Sync + 'static,
+    C: Cost<Request> + Send + Sync + 'static,
+{
+    async fn handle(
+        &self,
+        request: Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> Result<Response> {
+        let cost = self.cost.cost(&request);
+        match self.limiter.acquire(&request, cost, self.patience) {
+            Ok(None) => {}
+            Ok(Some(turn)) => {
+                self.limiter.wait(turn).await;
+            }
+            Err(rejected) => {
+                return Err(middleware_error(Error::Rejected(self.limiter.rejection(rejected))));
+            }
+        }
+        next.run(request, extensions).await
+    }
+}
+
+/// Learns the limit of the server that a `ClientWithMiddleware` talks to, and keeps it: see
+/// [`learn`](crate::learn). Inside of a retrying middleware it sees every attempt.
+#[derive(Clone, Debug)]
+pub struct LearnMiddleware {
+    learned: Learned,
     patience: Duration,
 }
 
-impl RateLimitMiddleware {
-    /// Refuses requests above the limit at once.
-    pub fn new(limiter: RateLimiter) -> Self {
-        Self { limiter, patience: Duration::ZERO }
+impl LearnMiddleware {
+    /// Refuses requests that the server would refuse.
+    pub fn new(learned: Learned) -> Self {
+        Self { learned, patience: Duration::ZERO }
     }
 
-    /// Lets a request wait for its turn, at most so long: see
-    /// [`RateLimitLayer::wait_up_to`](crate::RateLimitLayer::wait_up_to).
+    /// Lets a request wait until the server would take it, at most so long.
     #[must_use]
     pub fn wait_up_to(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -60,16 +121,19 @@ impl RateLimitMiddleware {
 }
 
 #[async_trait]
-impl Middleware for RateLimitMiddleware {
+impl Middleware for LearnMiddleware {
     async fn handle(
         &self,
         request: Request,
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        if let Err(rejected) = self.limiter.until_ready(1).within(self.patience).await {
-            return Err(middleware_error(Error::Rejected(self.limiter.rejection(rejected))));
-        }
-        next.run(request, extensions).await
+        let asked = match self.learned.ask_within(self.patience).await {
+            Ok(asked) => asked,
+            Err(rejection) => return Err(middleware_error(Error::Rejected(rejection))),
+        };
+        let response = next.run(request, extensions).await?;
+        asked.told(&Told::read(response.status(), response.headers()));
+        Ok(response)
     }
 }

@@ -29,50 +29,10 @@
 
 mod future;
 mod headers;
-mod key;
 mod layer;
 pub(crate) mod refusal;
 
-use http::Request;
-
-use crate::{Allowed, Quota, RateLimiter, Rejected, algorithm::Algorithm};
-
 pub use future::ServerFuture;
 pub use headers::Headers;
-pub use key::{ByKey, WithoutKey, forwarded_for, network};
 pub use layer::{ServerLayer, ServerService};
-
-/// Decides whether a server answers a request.
-pub trait Admit<B> {
-    /// Takes what the request costs.
-    ///
-    /// # Errors
-    ///
-    /// When the request is to be refused.
-    fn admit(&self, request: &Request<B>) -> Result<Allowed, Rejected>;
-}
-
-/// What a server tells its callers about the limit.
-pub trait Policy {
-    /// What is limited to.
-    fn quota(&self) -> Quota;
-
-    /// The name of the limit, for callers; `default` when there is none.
-    fn name(&self) -> Option<&str>;
-}
-
-impl<A: Algorithm, B> Admit<B> for RateLimiter<A> {
-    fn admit(&self, _: &Request<B>) -> Result<Allowed, Rejected> {
-        self.check()
-    }
-}
-
-impl<A: Algorithm> Policy for RateLimiter<A> {
-    fn quota(&self) -> Quota {
-        Self::quota(self)
-    }
-
-    fn name(&self) -> Option<&str> {
-        Self::name(self)
-    }
-}
+pub(crate) use refusal::is_grpc;

@@ -9,9 +9,7 @@ use std::{
 use seawall_core::Error;
 use tower_service::Service;
 
-use crate::{
-    RateLimiter, Rejected, ResponseFuture, TokenBucket, algorithm::Algorithm, limiter::Acquired,
-};
+use crate::{Cost, Limit, One, RateLimiter, Rejected, ResponseFuture};
 
 /// Lets calls through to a service as a shared [`RateLimiter`] allows. Made by a
 /// [`RateLimitLayer`](crate::RateLimitLayer).
@@ -19,21 +17,23 @@ use crate::{
 /// It is ready when the service inside is. What that one reserved for a call that is then refused, or
 /// has to wait, is given back: the instance is replaced by a clone.
 #[derive(Clone, Debug)]
-pub struct RateLimitService<S, A: Algorithm = TokenBucket> {
+pub struct RateLimitService<S, L = RateLimiter, C = One> {
     inner: S,
-    limiter: RateLimiter<A>,
+    limiter: L,
     patience: Duration,
+    cost: C,
 }
 
-impl<S, A: Algorithm> RateLimitService<S, A> {
-    pub(crate) fn new(inner: S, limiter: RateLimiter<A>, patience: Duration) -> Self {
-        Self { inner, limiter, patience }
+impl<S, L, C> RateLimitService<S, L, C> {
+    pub(crate) fn new(inner: S, limiter: L, patience: Duration, cost: C) -> Self {
+        Self { inner, limiter, patience, cost }
     }
 
     /// Gives the ready instance back, and with it what it holds for a call that never comes.
-    fn refuse<Req>(&mut self, rejected: Rejected) -> ResponseFuture<S, Req, A>
+    fn refuse<Req>(&mut self, rejected: Rejected) -> ResponseFuture<S, Req, L>
     where
         S: Service<Req> + Clone,
+        L: Limit<Req>,
     {
         self.inner = self.inner.clone();
         ResponseFuture::rejected(self.limiter.rejection(rejected))
@@ -45,19 +45,20 @@ impl<S, A: Algorithm> RateLimitService<S, A> {
     }
 
     /// The limiter.
-    pub fn limiter(&self) -> &RateLimiter<A> {
+    pub fn limiter(&self) -> &L {
         &self.limiter
     }
 }
 
-impl<S, A, Req> Service<Req> for RateLimitService<S, A>
+impl<S, L, C, Req> Service<Req> for RateLimitService<S, L, C>
 where
     S: Service<Req> + Clone,
-    A: Algorithm,
+    L: Limit<Req>,
+    C: Cost<Req>,
 {
     type Response = S::Response;
     type Error = Error<S::Error>;
-    type Future = ResponseFuture<S, Req, A>;
+    type Future = ResponseFuture<S, Req, L>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Error::Inner)
@@ -65,14 +66,15 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        match self.limiter.acquire(1, self.patience) {
-            Ok(Acquired::Now(_)) => ResponseFuture::calling(self.inner.call(request)),
-            Ok(Acquired::Later(booked)) => {
+        let cost = self.cost.cost(&request);
+        match self.limiter.acquire(&request, cost, self.patience) {
+            Ok(None) => ResponseFuture::calling(self.inner.call(request)),
+            Ok(Some(turn)) => {
                 // The ready instance goes, and with it what it holds; whoever waits gets one that is
                 // made ready after the wait.
                 let inner = self.inner.clone();
                 drop(mem::replace(&mut self.inner, inner.clone()));
-                ResponseFuture::waiting(self.limiter.clone(), booked, inner, request)
+                ResponseFuture::waiting(self.limiter.wait(turn), inner, request)
             }
             Err(rejected) => self.refuse(rejected),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use seawall_core::tonic::StatusService;
 use tower_layer::Layer;
 
-use crate::{RateLimitLayer, RateLimitService, RateLimiter, TokenBucket, algorithm::Algorithm};
+use crate::{One, RateLimitLayer, RateLimitService, RateLimiter};
 
 /// Limits the calls of a tonic channel; all clients over it share the one limiter.
 ///
@@ -27,25 +27,35 @@ use crate::{RateLimitLayer, RateLimitService, RateLimiter, TokenBucket, algorith
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct ChannelLayer<A: Algorithm = TokenBucket> {
-    layer: RateLimitLayer<A>,
+pub struct ChannelLayer<L = RateLimiter, C = One> {
+    layer: RateLimitLayer<L, C>,
 }
 
-impl<A: Algorithm> ChannelLayer<A> {
-    /// Refuses calls above the limit at once.
-    pub fn new(limiter: RateLimiter<A>) -> Self {
+impl<L> ChannelLayer<L> {
+    /// Refuses calls above the limit at once. `limiter` is a [`RateLimiter`], or a
+    /// [`KeyedLimiter`](crate::KeyedLimiter) by a [key](crate::key) such as the
+    /// [method](crate::key::GrpcMethod).
+    pub fn new(limiter: L) -> Self {
         Self { layer: RateLimitLayer::new(limiter) }
     }
+}
 
+impl<L, C> ChannelLayer<L, C> {
     /// Lets a call wait for its turn, at most so long: see [`RateLimitLayer::wait_up_to`].
     #[must_use]
     pub fn wait_up_to(self, patience: Duration) -> Self {
         Self { layer: self.layer.wait_up_to(patience) }
     }
+
+    /// How many cells a request takes: see [`RateLimitLayer::cost`].
+    #[must_use]
+    pub fn cost<D>(self, cost: D) -> ChannelLayer<L, D> {
+        ChannelLayer { layer: self.layer.cost(cost) }
+    }
 }
 
-impl<S, A: Algorithm> Layer<S> for ChannelLayer<A> {
-    type Service = StatusService<RateLimitService<S, A>>;
+impl<S, L: Clone, C: Clone> Layer<S> for ChannelLayer<L, C> {
+    type Service = StatusService<RateLimitService<S, L, C>>;
 
     fn layer(&self, inner: S) -> Self::Service {
         StatusService::new(self.layer.layer(inner))

@@ -79,8 +79,9 @@ impl<A: Algorithm> fmt::Debug for UntilReady<'_, A> {
 }
 
 pin_project! {
-    /// Sleeps until booked cells pass. Dropped before, it gives them back.
-    pub(crate) struct Wait<A: Algorithm> {
+    /// Waits until cells pass that a call has taken in advance. Dropped before, it gives them back.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Wait<A: Algorithm> {
         #[pin]
         sleep: Sleep,
         ticket: Ticket<A>,
@@ -110,5 +111,11 @@ impl<A: Algorithm> Future for Wait<A> {
             }
             this.sleep.as_mut().reset(Instant::now() + delay);
         }
+    }
+}
+
+impl<A: Algorithm> fmt::Debug for Wait<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").field("delay", &self.ticket.delay()).finish_non_exhaustive()
     }
 }

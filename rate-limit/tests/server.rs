@@ -3,13 +3,14 @@
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::convert::Infallible;
+use std::{convert::Infallible, net::IpAddr, time::Duration};
 
 use axum::{Router, body::Body, routing::get};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use seawall_rate_limit::{
     Clock, KeyedLimiter, Quota, RateLimiter,
-    server::{Headers, ServerLayer, WithoutKey},
+    key::{ForwardedFor, GrpcMethod, Header, Path, Peer, WithoutKey},
+    server::{Headers, ServerLayer},
 };
 use seawall_test_support::{Probe, Reply};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -105,6 +106,12 @@ async fn callers_are_limited_by_their_keys() {
         assert_eq!(ask(&shared, key).await, (200, false), "{key:?}");
         assert_eq!(ask(&shared, key).await, (429, true), "{key:?}");
     }
+    let passed = app(WithoutKey::Pass);
+    for _ in 0..3 {
+        assert_eq!(ask(&passed, None).await, (200, false));
+    }
+    assert_eq!(ask(&passed, Some("alice")).await, (200, false), "a limiter of its own");
+    assert_eq!(ask(&passed, Some("alice")).await, (429, true));
     let refused = app(WithoutKey::Refuse);
     assert_eq!(ask(&refused, None).await, (429, false), "there is nothing to come back for");
     assert_eq!(ask(&refused, Some("carol")).await, (200, false));
@@ -188,6 +195,141 @@ async fn a_tonic_server_refuses_on_the_wire() {
     }
     let status = client.unary(EchoRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert_eq!(status.message(), "rate limit is reached");
+    assert_eq!(status.message(), "rate limit is reached, retry after 600ms");
     assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "600");
+    let mut headers = http::HeaderMap::new();
+    status.add_header(&mut headers).unwrap();
+    headers.remove("grpc-retry-pushback-ms");
+    let info = seawall_core::tonic::pushback(&headers);
+    assert_eq!(info, seawall_core::Retry::After(Duration::from_millis(600)), "as RetryInfo too");
+}
+
+#[tokio::test]
+async fn the_headers_are_those_of_the_draft() {
+    let (clock, _hand) = Clock::manual();
+    let limiter = RateLimiter::new(Quota::per_minute(100)).unwrap().with_clock(clock);
+    limiter.check_n(49).unwrap();
+    let response = ask(&hello(ServerLayer::new(limiter))).await;
+    assert_eq!(header(&response, "ratelimit-policy"), Some("\"default\";q=100;w=60"));
+    assert_eq!(header(&response, "ratelimit"), Some("\"default\";r=50;t=30"));
+}
+
+#[tokio::test]
+async fn a_request_costs_what_a_function_says() {
+    let cost = |request: &Request<Body>| if request.uri().path() == "/" { 1 } else { 40 };
+    let (clock, _hand) = Clock::manual();
+    let limiter = RateLimiter::new(Quota::per_minute(100)).unwrap().with_clock(clock);
+    let app = Router::new()
+        .route("/", get(|| async { "cheap" }))
+        .route("/report", get(|| async { "dear" }))
+        .layer(ServerLayer::new(limiter.clone()).cost(cost));
+    let report = || Request::get("/report").body(Body::empty()).unwrap();
+    for expected in [200, 200, 429] {
+        assert_eq!(app.clone().oneshot(report()).await.unwrap().status(), expected);
+    }
+    assert_eq!(ask(&app).await.status(), 200);
+    assert_eq!(limiter.snapshot().remaining, 19);
+}
+
+#[tokio::test]
+async fn keys_of_other_plans_are_told_their_own_policy_also_after_a_change() {
+    let plans = [Quota::per_minute(10), Quota::per_minute(600)];
+    let limiter = KeyedLimiter::<[u8]>::with_plans(&plans, 100)
+        .unwrap()
+        .with_clock(Clock::manual().0)
+        .plan_by(|key| usize::from(key.starts_with(b"paid")));
+    let layer = ServerLayer::new(limiter.clone().by(Header::new("x-api-key")));
+    let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layer);
+    let policy = async |key: &str| {
+        let request = Request::get("/").header("x-api-key", key).body(Body::empty()).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        header(&response, "ratelimit-policy").unwrap().to_owned()
+    };
+    assert_eq!(policy("alice").await, "\"default\";q=10;w=60");
+    assert_eq!(policy("paid-bob").await, "\"default\";q=600;w=60");
+    limiter.set_quota(Quota::per_minute(20)).unwrap();
+    assert_eq!(policy("alice").await, "\"default\";q=20;w=60");
+}
+
+#[tokio::test]
+async fn each_path_each_method_and_each_forwarded_address_has_a_limit_of_its_own() {
+    async fn statuses<K, X>(
+        limiter: KeyedLimiter<K>,
+        find: X,
+        requests: Vec<Request<()>>,
+    ) -> Vec<u16>
+    where
+        K: std::hash::Hash + ?Sized,
+        X: seawall_rate_limit::key::FindKey<Request<()>, Key = K> + Clone,
+    {
+        // A body of any type will do.
+        let inner =
+            service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Vec::<u8>::new())));
+        let service = ServerLayer::new(limiter.by(find)).layer(inner);
+        let mut statuses = Vec::new();
+        for request in requests {
+            statuses.push(service.clone().oneshot(request).await.unwrap().status().as_u16());
+        }
+        statuses
+    }
+    let get = |path: &str| Request::get(path).body(()).unwrap();
+    let hour = Quota::per_hour(1);
+
+    let paths = vec![get("/a?x=1"), get("/b"), get("/a?x=2")];
+    let limiter = KeyedLimiter::<str>::new(hour, 10).unwrap();
+    assert_eq!(statuses(limiter, Path, paths).await, [200, 200, 429]);
+
+    let call = |path: &str| {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/grpc");
+        request.body(()).unwrap()
+    };
+    let limiter = KeyedLimiter::<str>::new(hour, 10).unwrap();
+    let calls = vec![call("/a.A/X"), call("/a.A/Y"), call("/a.A/X"), get("/a.A/X")];
+    // The third is refused in the terms of gRPC, the last has no key.
+    assert_eq!(statuses(limiter.clone(), GrpcMethod, calls).await, [200, 200, 200, 200]);
+    assert!(limiter.check("/a.A/X").is_err());
+
+    let from = |line: &str| Request::get("/").header("x-forwarded-for", line).body(()).unwrap();
+    let limiter = KeyedLimiter::<IpAddr>::new(hour, 10).unwrap();
+    let made_up = vec![from("1.1.1.1, 9.9.9.9"), from("2.2.2.2, 9.9.9.9"), from("9.9.9.8")];
+    assert_eq!(statuses(limiter, ForwardedFor::trusting(1), made_up).await, [200, 429, 200]);
+}
+
+#[cfg(all(feature = "axum", feature = "reqwest"))]
+#[tokio::test]
+async fn the_peer_of_an_axum_server_is_limited_by_its_address() {
+    let limiter = KeyedLimiter::<IpAddr>::new(Quota::per_hour(1), 10).unwrap();
+    let by_peer = limiter.by(Peer).without_key(WithoutKey::Refuse);
+    let app: Router =
+        Router::new().route("/", get(|| async { "hello" })).layer(ServerLayer::new(by_peer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    // Two connections, one address.
+    assert_eq!(reqwest::Client::new().get(&url).send().await.unwrap().status(), 200);
+    let refused = reqwest::Client::new().get(&url).send().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"), "it has a key");
+}
+
+#[cfg(feature = "tonic")]
+#[tokio::test]
+async fn the_peer_of_a_tonic_server_is_limited_by_its_address() {
+    use seawall_test_support::{EchoClient, EchoRequest};
+    use tonic::{Code, service::Routes, transport::Server, transport::server::TcpIncoming};
+
+    let limiter = KeyedLimiter::<IpAddr>::new(Quota::per_hour(1), 10).unwrap();
+    let by_peer = limiter.by(Peer).without_key(WithoutKey::Refuse);
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", incoming.local_addr().unwrap());
+    let server = Server::builder()
+        .layer(ServerLayer::new(by_peer))
+        .add_routes(Routes::default())
+        .serve_with_incoming(incoming);
+    tokio::spawn(server);
+    for code in [Code::Unimplemented, Code::ResourceExhausted] {
+        let mut client = EchoClient::connect(url.clone()).await.unwrap();
+        assert_eq!(client.unary(EchoRequest::default()).await.unwrap_err().code(), code);
+    }
 }

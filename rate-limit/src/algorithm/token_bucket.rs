@@ -135,7 +135,6 @@ impl TokenBucket {
     }
 
     /// A refusal by a bucket that is full.
-    #[cfg(feature = "http")]
     pub(crate) fn refuse_for_good(&self, now: Instant) -> Rejected {
         Rejected::never(self.standing(0, now, self.units_at(now)))
     }
@@ -165,7 +164,7 @@ impl TokenBucket {
     }
 
     /// Takes `cost` cells now or in turn, and says when they pass and whether that is later.
-    pub(super) fn book(
+    pub(crate) fn book(
         &self,
         tat: &mut u64,
         now: Instant,

@@ -2,23 +2,17 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
+use seawall_core::Rejection;
 
 use super::{
-    headers::{Writer, retry_after},
+    headers::{Told, retry_after},
     refusal::{is_grpc, refusal},
 };
-use crate::{Rejected, decision::Standing};
-
-/// When to try again, in milliseconds; negative means never
-/// ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)).
-const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 pin_project! {
     /// The future of a [`ServerService`](super::ServerService).
@@ -38,21 +32,20 @@ pin_project! {
         Calling {
             #[pin]
             response: F,
-            writer: Arc<Writer>,
-            standing: Standing,
+            told: Option<Told>,
         },
     }
 }
 
 impl<F, B> ServerFuture<F, B> {
-    pub(super) fn calling(response: F, writer: Arc<Writer>, standing: Standing) -> Self {
-        Self { step: Step::Calling { response, writer, standing } }
+    pub(super) fn calling(response: F, told: Option<Told>) -> Self {
+        Self { step: Step::Calling { response, told } }
     }
 
     pub(super) fn refused(
-        rejected: Rejected,
+        rejection: &Rejection,
         content_type: Option<&HeaderValue>,
-        writer: &Writer,
+        told: &Told,
     ) -> Self
     where
         B: Default,
@@ -60,27 +53,32 @@ impl<F, B> ServerFuture<F, B> {
         let status = StatusCode::TOO_MANY_REQUESTS;
         let mut response = refusal(content_type, status, "rate limit is reached");
         let headers = response.headers_mut();
-        writer.write(headers, &rejected.standing());
-        if let Some(wait) = rejected.retry_after() {
+        told.write(headers);
+        if let Some(wait) = rejection.retry_after() {
             retry_after(headers, wait);
         }
         if content_type.is_some_and(is_grpc) {
-            headers.insert(GRPC_PUSHBACK, pushback(rejected));
+            push_back(headers, rejection);
         }
         Self { step: Step::Refused { response: Some(response) } }
     }
 }
 
-fn pushback(rejected: Rejected) -> HeaderValue {
-    match rejected.retry_after() {
-        Some(wait) => millis_rounded_up(wait).into(),
-        None => HeaderValue::from_static("-1"),
-    }
+/// When to try again, in `grpc-retry-pushback-ms` and in `google.rpc.RetryInfo`.
+#[cfg(feature = "tonic")]
+fn push_back(headers: &mut HeaderMap, rejection: &Rejection) {
+    // What cannot be written is left out: the status stands without it.
+    let _ = seawall_core::tonic::rejection_status(rejection).add_header(headers);
 }
 
-/// gRPC reads 32 bits.
-fn millis_rounded_up(wait: Duration) -> i32 {
-    i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+/// When to try again, in milliseconds; negative means never
+/// ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)).
+#[cfg(not(feature = "tonic"))]
+fn push_back(headers: &mut HeaderMap, rejection: &Rejection) {
+    let millis = rejection.retry_after().map(|wait| wait.as_nanos().div_ceil(1_000_000));
+    // gRPC reads 32 bits.
+    let millis = millis.map_or(-1, |millis| i32::try_from(millis).unwrap_or(i32::MAX));
+    headers.insert("grpc-retry-pushback-ms", millis.into());
 }
 
 impl<F, B, E> Future for ServerFuture<F, B>
@@ -95,9 +93,11 @@ where
                 let response = response.take().expect("a future is not polled after its end");
                 Poll::Ready(Ok(response))
             }
-            StepProj::Calling { response, writer, standing } => {
+            StepProj::Calling { response, told } => {
                 let mut response = ready!(response.poll(cx))?;
-                writer.write(response.headers_mut(), standing);
+                if let Some(told) = told {
+                    told.write(response.headers_mut());
+                }
                 Poll::Ready(Ok(response))
             }
         }

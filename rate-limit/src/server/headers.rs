@@ -1,10 +1,13 @@
 //! What the headers of a response say about the limit.
 
-use std::{fmt::Write, time::Duration};
+use std::{
+    fmt::Write,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::RETRY_AFTER};
 
-use super::Policy;
 use crate::{Quota, decision::Standing};
 
 /// Which headers tell callers about the limit. A refusal has `Retry-After` in any case.
@@ -33,21 +36,36 @@ pub enum Headers {
 #[derive(Debug)]
 pub(super) struct Writer {
     headers: Headers,
+    /// What most responses say, and the quota that it says.
     policy: HeaderValue,
+    quota: Quota,
     /// The name as a structured string: quoted.
     name: String,
 }
 
+/// How a caller stands.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) writer: Arc<OnceLock<Writer>>,
+    pub(super) quota: Quota,
+    pub(super) standing: Standing,
+}
+
+impl Told {
+    pub(super) fn write(&self, to: &mut HeaderMap) {
+        if let Some(writer) = self.writer.get() {
+            writer.write(to, self.quota, &self.standing);
+        }
+    }
+}
+
 impl Writer {
-    pub(super) fn new(headers: Headers, policy: &impl Policy) -> Self {
-        let name = quoted(policy.name().unwrap_or("default"));
-        let quota = policy.quota();
-        let value = format!("{name};q={};w={}", quota.capacity(), seconds(refill(quota)));
-        let policy = value.try_into().expect("quoted text is printable");
-        Self { headers, policy, name }
+    pub(super) fn new(headers: Headers, quota: Quota, name: Option<&str>) -> Self {
+        let name = quoted(name.unwrap_or("default"));
+        Self { headers, policy: policy(&name, quota), quota, name }
     }
 
-    pub(super) fn write(&self, to: &mut HeaderMap, standing: &Standing) {
+    fn write(&self, to: &mut HeaderMap, quota: Quota, standing: &Standing) {
         let (limit, remaining) = (standing.limit, standing.remaining());
         let reset = seconds(standing.reset_after());
         let [limit_name, remaining_name, reset_name] = match self.headers {
@@ -55,7 +73,9 @@ impl Writer {
                 let mut value = String::with_capacity(self.name.len() + 32);
                 write!(value, "{};r={remaining};t={reset}", self.name)
                     .expect("a string takes what is written");
-                to.insert(POLICY, self.policy.clone());
+                let is_usual = quota == self.quota;
+                let usual = || self.policy.clone();
+                to.insert(POLICY, if is_usual { usual() } else { policy(&self.name, quota) });
                 to.insert(RATE_LIMIT, value.try_into().expect("quoted text is printable"));
                 return;
             }
@@ -67,6 +87,11 @@ impl Writer {
         to.insert(remaining_name, remaining.into());
         to.insert(reset_name, reset.into());
     }
+}
+
+fn policy(name: &str, quota: Quota) -> HeaderValue {
+    let value = format!("{name};q={};w={}", quota.capacity(), seconds(refill(quota)));
+    value.try_into().expect("quoted text is printable")
 }
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

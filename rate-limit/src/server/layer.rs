@@ -1,7 +1,7 @@
 //! The layer for servers.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -9,42 +9,68 @@ use http::{Request, Response, header::CONTENT_TYPE};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Admit, Headers, Policy, ServerFuture, headers::Writer};
-use crate::RateLimiter;
+use super::{
+    Headers, ServerFuture,
+    headers::{Told, Writer},
+};
+use crate::{Admission, Cost, Limit, One, RateLimiter};
 
 /// Answers requests above the limit in place of the service; all services that it makes share the
-/// one limiter.
+/// one limiter: a [`RateLimiter`], or a [`KeyedLimiter`](crate::KeyedLimiter) by a [key](crate::key)
+/// of the request.
 ///
 /// # Cost
 ///
 /// One allocation for the headers of each response with [`Headers::RateLimit`], three with the older
-/// ones, none with [`Headers::Nothing`], besides what the map of headers needs to grow.
+/// ones, none with [`Headers::Nothing`], besides what the map of headers needs to grow. Two more with
+/// [`Headers::RateLimit`] for a key of another plan than the first, and after a change of quota.
 #[derive(Clone, Debug)]
-pub struct ServerLayer<L = RateLimiter> {
+pub struct ServerLayer<L = RateLimiter, C = One> {
     limiter: L,
-    writer: Arc<Writer>,
+    cost: C,
+    headers: Headers,
+    /// Made with the first service, when the type of the requests is known.
+    writer: Arc<OnceLock<Writer>>,
 }
 
-impl<L: Policy> ServerLayer<L> {
+impl<L> ServerLayer<L> {
     /// Answers as `limiter` says, with the headers of the current draft.
     pub fn new(limiter: L) -> Self {
-        let writer = Arc::new(Writer::new(Headers::default(), &limiter));
-        Self { limiter, writer }
+        Self { limiter, cost: One, headers: Headers::default(), writer: Arc::default() }
     }
+}
 
+impl<L, C> ServerLayer<L, C> {
     /// Chooses the headers that tell callers about the limit; [`Headers::RateLimit`] unless set.
     #[must_use]
     pub fn headers(mut self, headers: Headers) -> Self {
-        self.writer = Arc::new(Writer::new(headers, &self.limiter));
+        self.headers = headers;
+        self.writer = Arc::default();
         self
+    }
+
+    /// How many cells a request takes: a function of it, or [`One`], unless set.
+    ///
+    /// ```
+    /// use http::{Method, Request};
+    /// use seawall_rate_limit::{Quota, RateLimiter, server::ServerLayer};
+    ///
+    /// let limiter = RateLimiter::new(Quota::per_minute(100))?;
+    /// let cost = |request: &Request<axum::body::Body>| if request.method() == Method::GET { 1 } else { 5 };
+    /// let app: axum::Router = axum::Router::new().layer(ServerLayer::new(limiter).cost(cost));
+    /// # Ok::<(), seawall_rate_limit::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn cost<D>(self, cost: D) -> ServerLayer<L, D> {
+        ServerLayer { limiter: self.limiter, cost, headers: self.headers, writer: self.writer }
     }
 }
 
-impl<S, L: Clone> Layer<S> for ServerLayer<L> {
-    type Service = ServerService<S, L>;
+impl<S, L: Clone, C: Clone> Layer<S> for ServerLayer<L, C> {
+    type Service = ServerService<S, L, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ServerService { inner, limiter: self.limiter.clone(), writer: self.writer.clone() }
+        ServerService { inner, layer: self.clone() }
     }
 }
 
@@ -53,16 +79,16 @@ impl<S, L: Clone> Layer<S> for ServerLayer<L> {
 /// Its error is that of the service inside. The body of a refusal is the default of its type, which
 /// is an empty one.
 #[derive(Clone, Debug)]
-pub struct ServerService<S, L = RateLimiter> {
+pub struct ServerService<S, L = RateLimiter, C = One> {
     inner: S,
-    limiter: L,
-    writer: Arc<Writer>,
+    layer: ServerLayer<L, C>,
 }
 
-impl<S, L, Req, Res> Service<Request<Req>> for ServerService<S, L>
+impl<S, L, C, Req, Res> Service<Request<Req>> for ServerService<S, L, C>
 where
     S: Service<Request<Req>, Response = Response<Res>> + Clone,
-    L: Admit<Req>,
+    L: Limit<Request<Req>>,
+    C: Cost<Request<Req>>,
     Res: Default,
 {
     type Response = Response<Res>;
@@ -74,16 +100,24 @@ where
     }
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
-        match self.limiter.admit(&request) {
+        let ServerLayer { limiter, cost, headers, writer } = &self.layer;
+        let (quota, answer) = match limiter.admit(&request, cost.cost(&request)) {
+            Admission::Unlimited => return ServerFuture::calling(self.inner.call(request), None),
+            Admission::Limited(quota, answer) => (quota, answer),
+        };
+        writer.get_or_init(|| Writer::new(*headers, limiter.quota(), limiter.name()));
+        match answer {
             Ok(allowed) => {
-                let standing = allowed.standing();
-                ServerFuture::calling(self.inner.call(request), self.writer.clone(), standing)
+                let told = Told { writer: writer.clone(), quota, standing: allowed.standing() };
+                ServerFuture::calling(self.inner.call(request), Some(told))
             }
             Err(rejected) => {
+                let told = Told { writer: writer.clone(), quota, standing: rejected.standing() };
+                let rejection = limiter.rejection(rejected);
                 // The ready instance goes, and with it what it holds for a call that never comes.
                 self.inner = self.inner.clone();
                 let content_type = request.headers().get(CONTENT_TYPE);
-                ServerFuture::refused(rejected, content_type, &self.writer)
+                ServerFuture::refused(&rejection, content_type, &told)
             }
         }
     }

@@ -1,0 +1,116 @@
+//! What a layer asks: a limiter, or one for each key of the requests.
+
+use std::time::Duration;
+
+use seawall_core::Rejection;
+
+use crate::{
+    Allowed, Quota, RateLimiter, Rejected,
+    algorithm::{Algorithm, Booked},
+    limiter::Acquired,
+    wait::Wait,
+};
+
+/// Decides on requests: a [`RateLimiter`], or a [`KeyedLimiter`](crate::KeyedLimiter)
+/// [by](crate::KeyedLimiter::by) a key of the request.
+pub trait Limit<Req>: Clone {
+    /// A turn that is taken and still to come.
+    type Turn;
+    /// Waits for that turn. Dropped before, it gives the turn back.
+    type Wait: Future;
+
+    /// Takes `cost` cells now, or a turn within `patience`.
+    ///
+    /// # Errors
+    ///
+    /// When the wait would be longer; nothing has changed then.
+    fn acquire(
+        &self,
+        request: &Req,
+        cost: u32,
+        patience: Duration,
+    ) -> Result<Option<Self::Turn>, Rejected>;
+
+    /// Waits for `turn`.
+    fn wait(&self, turn: Self::Turn) -> Self::Wait;
+
+    /// Takes `cost` cells now or not at all, for a server that tells its callers how they stand.
+    fn admit(&self, request: &Req, cost: u32) -> Admission;
+
+    /// `rejected` in the words that all crates share.
+    fn rejection(&self, rejected: Rejected) -> Rejection;
+
+    /// What it limits to where no key says otherwise.
+    fn quota(&self) -> Quota;
+
+    /// Its name, if it has one.
+    fn name(&self) -> Option<&str>;
+}
+
+/// What a server answers a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Admission {
+    /// The limit does not apply to it.
+    Unlimited,
+    /// It was decided by this quota.
+    Limited(Quota, Result<Allowed, Rejected>),
+}
+
+impl<A: Algorithm, Req> Limit<Req> for RateLimiter<A> {
+    type Turn = Booked;
+    type Wait = Wait<A>;
+
+    #[inline]
+    fn acquire(&self, _: &Req, cost: u32, patience: Duration) -> Result<Option<Booked>, Rejected> {
+        Ok(match self.acquire(cost, patience)? {
+            Acquired::Now(_) => None,
+            Acquired::Later(booked) => Some(booked),
+        })
+    }
+
+    fn wait(&self, turn: Booked) -> Wait<A> {
+        Wait::new(self.clone(), turn)
+    }
+
+    fn admit(&self, _: &Req, cost: u32) -> Admission {
+        Admission::Limited(Self::quota(self), self.check_n(cost))
+    }
+
+    fn rejection(&self, rejected: Rejected) -> Rejection {
+        Self::rejection(self, rejected)
+    }
+
+    fn quota(&self) -> Quota {
+        Self::quota(self)
+    }
+
+    fn name(&self) -> Option<&str> {
+        Self::name(self)
+    }
+}
+
+/// How many cells a request costs.
+///
+/// Implemented for functions of the request; one of cost 0 always passes.
+pub trait Cost<Req> {
+    /// The cells that `request` takes.
+    fn cost(&self, request: &Req) -> u32;
+}
+
+impl<Req, F: Fn(&Req) -> u32> Cost<Req> for F {
+    #[inline]
+    fn cost(&self, request: &Req) -> u32 {
+        self(request)
+    }
+}
+
+/// Each request costs one cell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct One;
+
+impl<Req> Cost<Req> for One {
+    #[inline]
+    fn cost(&self, _: &Req) -> u32 {
+        1
+    }
+}
