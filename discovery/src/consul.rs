@@ -8,6 +8,7 @@ use seawall_core::ConfigError;
 use crate::{Lease, RegisterError, Registrar, Registration, Resolver, Watch, hub::Hub};
 
 mod address;
+mod answer;
 mod body;
 mod catalog;
 mod config;
@@ -28,6 +29,7 @@ mod tls;
 mod token;
 mod turns;
 
+pub use answer::HealthAnswer;
 pub use catalog::Services;
 pub use config::ConsulBuilder;
 pub use query::{Consistency, Query, WeightFrom};

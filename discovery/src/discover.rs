@@ -128,7 +128,7 @@ impl<M> Discovered<M> {
             }
             Err(error) => {
                 let error = error.into();
-                warn!(target: "seawall::discovery", %id, error, "no service for an endpoint");
+                warn!(target: "seawall::discovery", %id, %error, "no service for an endpoint");
                 self.failed.insert(id.clone(), endpoint);
                 // What tower has of it is at an address where it no longer is.
                 self.addresses.remove(&id).map(|_| discover::Change::Remove(id))

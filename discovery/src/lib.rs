@@ -109,7 +109,9 @@ pub use agent::Agent;
 pub use cache::Cache;
 #[cfg(feature = "consul")]
 #[cfg_attr(docsrs, doc(cfg(feature = "consul")))]
-pub use consul::{Consistency, Consul, ConsulBuilder, EmptyAnswers, Query, Services, WeightFrom};
+pub use consul::{
+    Consistency, Consul, ConsulBuilder, EmptyAnswers, HealthAnswer, Query, Services, WeightFrom,
+};
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub use discover::{DiscoverLayer, Discovered};

@@ -1,10 +1,6 @@
 //! The task behind a watch.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     select,
@@ -12,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    EmptyAnswers, Query, Shared,
+    EmptyAnswers, HealthAnswer, Query, Shared,
     cursor::{Cursor, Step},
     http::Answer,
 };
@@ -147,7 +143,7 @@ impl<S: Subject> Follower<S> {
     fn answered(&mut self, answer: &Answer) -> Result<(), serde_json::Error> {
         let step = self.cursor.advance(answer.index);
         self.doubted |= step == Step::Lost;
-        let hash = hash(&answer.body);
+        let hash = HealthAnswer::fingerprint(&answer.body);
         if step == Step::Same && self.applied.is_some() && !self.doubted
             || self.applied == Some(hash)
         {
@@ -204,10 +200,4 @@ impl<S: Subject> Follower<S> {
         self.subject.stale(line);
         self.start_over();
     }
-}
-
-fn hash(body: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    body.hash(&mut hasher);
-    hasher.finish()
 }
