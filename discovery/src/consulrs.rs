@@ -29,7 +29,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// Heartbeats, registration after lost data, maintenance and deregistration work as they do with
 /// the feature `consul`, but this follows no services: the last release of `consulrs`, of
-/// 2021, has no query for healthy instances, and none that waits for a change. Where there is no
+/// 2021, has no query for healthy instances. Where there is no
 /// such client yet, take the feature `consul` instead.
 ///
 /// # Cost

@@ -20,6 +20,8 @@
 //! [`Serving`] runs a server that is registered exactly while it can be called: ready before it is
 //! registered, deregistered before it stops.
 //!
+//! What happens in each failure, and how to operate it with Consul: the module [`guide`].
+//!
 //! To write another registry, give [`Lease::keep`] an [`Agent`], and make watches with a [`Publisher`].
 //!
 //! # Examples
@@ -86,6 +88,8 @@ mod fallback;
 #[cfg(feature = "file")]
 mod file;
 mod fixed;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 #[cfg(feature = "http")]
 mod health;
 mod hub;

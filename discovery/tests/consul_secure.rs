@@ -3,18 +3,18 @@
 #![cfg(feature = "consul")]
 #![allow(clippy::unwrap_used)] // A helper of tests is no test to the lint.
 
+mod log;
 mod real;
 
 use std::{
-    fmt::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use log::Log;
 use real::{next, until};
 use seawall_discovery::{Consul, RegisterError, Registrar as _, Registration, Resolver as _};
 use seawall_test_support::ConsulServer;
-use tracing::{Subscriber, field::Visit, span};
 
 const ROOT: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -118,35 +118,6 @@ async fn an_agent_is_talked_to_over_a_unix_socket() {
     assert!(error.starts_with(&format!("consul at unix://{}.not", socket.display())), "{error}");
 }
 
-/// Keeps every field of every event and span, at every level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
-
-impl Visit for Log {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        writeln!(self.0.lock().unwrap(), "{field}={value:?}").unwrap();
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
-        attributes.record(&mut self.clone());
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        values.record(&mut self.clone());
-    }
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
 #[tokio::test]
 async fn a_token_that_is_rotated_takes_effect_while_everything_runs_and_shows_nowhere() {
     let log = Log::default();
@@ -185,7 +156,7 @@ async fn a_token_that_is_rotated_takes_effect_while_everything_runs_and_shows_no
     by_value.ping().await.unwrap();
     let error = by_value.register(registration()).await.unwrap_err();
     shown += &format!("{by_value:?} {error:?}");
-    let log = log.0.lock().unwrap();
+    let log = log.text();
     assert!(log.contains("denies access"), "the log is empty: {log}");
     for secret in [ROOT, WRONG] {
         assert!(!log.contains(secret), "{log}");

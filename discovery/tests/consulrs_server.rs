@@ -9,10 +9,10 @@ use consulrs::client::{ConsulClient, ConsulClientSettingsBuilder};
 use futures::StreamExt as _;
 use seawall_core::{Change, Health};
 use seawall_discovery::{
-    Consul, ConsulRs, RegisterError, Registrar as _, Registration, RegistrationBuilder,
+    Check, Consul, ConsulRs, RegisterError, Registrar as _, Registration, RegistrationBuilder,
     Resolver as _, Watch,
 };
-use seawall_test_support::{ConsulServer, Data};
+use seawall_test_support::{ConsulServer, Data, HttpServer};
 use tokio::time::{Instant, timeout};
 
 const TTL: Duration = Duration::from_secs(3);
@@ -60,6 +60,21 @@ async fn an_instance_lives_as_its_lease_says() {
 }
 
 #[tokio::test]
+async fn checks_that_the_agent_makes_by_itself_count_too() {
+    let (agent, server) = (ConsulServer::start().await, HttpServer::start().await);
+    let mut watch = Consul::new(&agent.http_url()).unwrap().watch("orders");
+    let every = Duration::from_secs(1);
+    let tcp = Check::tcp(server.address().try_into().unwrap(), every);
+    let registration = registration().check(Check::http(server.url("/x"), every)).check(tcp);
+    server.set_path(Some("/ok"));
+    let lease = registrar(&agent, "").register(registration.build().unwrap()).await.unwrap();
+    assert!(matches!(next(&mut watch).await[..], [Change::Insert(_)]));
+    server.set_path(Some("/status/500"));
+    assert_eq!(next(&mut watch).await, [Change::Remove(ID.into())]);
+    lease.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_agent_that_lost_its_data_has_the_instance_again_within_a_heartbeat_and_a_second() {
     let server = ConsulServer::start().await;
     let lease = registrar(&server, "").register(registration().build().unwrap()).await.unwrap();
@@ -100,9 +115,12 @@ async fn what_the_crate_cannot_do_is_refused_before_it_is_tried() {
     // Nothing listens there.
     let settings = ConsulClientSettingsBuilder::default().address("http://127.0.0.1:1").build();
     let registrar = ConsulRs::new(Arc::new(ConsulClient::new(settings.unwrap()).unwrap()));
-    for (field, registration) in
-        [("id", registration().id("a%41")), ("ttl", registration().without_ttl())]
-    {
+    let check = Check::tcp("h:1".parse().unwrap(), TTL).trust_any_certificate();
+    for (field, registration) in [
+        ("id", registration().id("a%41")),
+        ("ttl", registration().without_ttl()),
+        ("check.certificate", registration().check(check)),
+    ] {
         let error = registrar.register(registration.build().unwrap()).await.unwrap_err();
         let RegisterError::Config(error) = error else { panic!("{field}: {error:?}") };
         assert_eq!(error.field(), field);
