@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use seawall_core::{Clock, ConfigError};
 
-use crate::{Ejection, Observer, Policy, SlowStart, elsewhere::MOST_PICKS, events::Watch};
+use crate::{
+    ActiveChecks, Ejection, Observer, Policy, SlowStart, elsewhere::MOST_PICKS, events::Watch,
+};
 
 /// How a balancer behaves. Made by [`Config::builder`].
 ///
@@ -14,6 +16,7 @@ use crate::{Ejection, Observer, Policy, SlowStart, elsewhere::MOST_PICKS, events
 /// | [`wait_for_endpoints`](ConfigBuilder::wait_for_endpoints) | 5 s |
 /// | [`max_picks`](ConfigBuilder::max_picks) | 5 |
 /// | [`ejection`](ConfigBuilder::ejection) | [`Ejection::new`] |
+/// | [`checks`](ConfigBuilder::checks) | none |
 /// | [`slow_start`](ConfigBuilder::slow_start) | none |
 /// | [`panic_threshold`](ConfigBuilder::panic_threshold) | 50 percent |
 /// | [`retry_after`](ConfigBuilder::retry_after) | up to 30 s |
@@ -29,6 +32,7 @@ pub struct Config {
     pub(crate) wait_for_endpoints: Duration,
     pub(crate) max_picks: u8,
     pub(crate) ejection: Option<Ejection>,
+    pub(crate) checks: Option<ActiveChecks>,
     pub(crate) slow_start: Option<SlowStart>,
     pub(crate) panic_percent: u8,
     pub(crate) clock: Clock,
@@ -55,6 +59,7 @@ impl Default for Config {
             // With half of the endpoints dead, 97 of 100 calls find a live one.
             max_picks: 5,
             ejection: Some(Ejection::new()),
+            checks: None,
             slow_start: None,
             // Envoy's.
             panic_percent: 50,
@@ -118,6 +123,12 @@ impl ConfigBuilder {
         self
     }
 
+    /// Asks endpoints whether they work, beside the calls; nobody asks unless set.
+    pub fn checks(mut self, checks: impl Into<Option<ActiveChecks>>) -> Self {
+        self.config.checks = checks.into();
+        self
+    }
+
     /// How new endpoints, and those that return from ejection, grow into their share; they have all
     /// of it at once unless set.
     pub fn slow_start(mut self, slow_start: impl Into<Option<SlowStart>>) -> Self {
@@ -164,6 +175,9 @@ impl ConfigBuilder {
         config.policy.check().map_err(|error| error.within("policy"))?;
         if let Some(ejection) = &config.ejection {
             ejection.check().map_err(|error| error.within("ejection"))?;
+        }
+        if let Some(checks) = &config.checks {
+            checks.validate().map_err(|error| error.within("checks"))?;
         }
         if let Some(slow_start) = &config.slow_start {
             slow_start.check().map_err(|error| error.within("slow_start"))?;

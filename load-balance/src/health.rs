@@ -16,7 +16,7 @@ use fastrand::Rng;
 use seawall_core::{Admission, Clock, Fault, Instant, Outcome};
 
 use crate::{
-    Config, EjectCause, Ejected, EndpointState, Panic, PeakEwma, Returned,
+    ActiveChecks, Config, EjectCause, Ejected, EndpointState, Panic, PeakEwma, Returned,
     eject::{Ejection, Outlier, Rows, Tally},
     events::Watch,
     latency::{Above, Latency},
@@ -64,6 +64,8 @@ pub(crate) struct Health {
     /// What the observer was told last.
     panicked: Mutex<bool>,
     retry_after_max: Duration,
+    /// New endpoints wait for their first check to pass.
+    gate: bool,
     watch: Watch,
     watches_calls: bool,
     chance: Mutex<Rng>,
@@ -140,6 +142,7 @@ impl Health {
             unwell: AtomicUsize::new(0),
             panicked: Mutex::new(false),
             retry_after_max: config.retry_after,
+            gate: config.checks.as_ref().is_some_and(ActiveChecks::gate),
             watches_calls: watch.observer.as_ref().is_some_and(|o| o.watches_calls()),
             watch,
             chance: Mutex::new(Rng::with_seed(seed)),
@@ -338,7 +341,6 @@ impl Health {
     }
 
     /// The active checks of an endpoint fail, or pass again.
-    #[allow(dead_code, reason = "for active checks, which follow")]
     pub(crate) fn set_failing(&self, node: &Node, failing: bool) {
         let changed = if failing {
             self.change(node, |word| (word & (REMOVED | FAILING) == 0).then_some(word | FAILING))
@@ -545,7 +547,8 @@ impl Health {
     pub(crate) fn reset(&self, node: &Node) {
         node.state().rows.store(0, Relaxed);
         node.record().level.store(0, Relaxed);
-        self.change(node, |_| Some(0));
+        let word = if self.gate { FAILING } else { 0 };
+        self.change(node, |_| Some(word));
     }
 
     /// The endpoint is no longer among those that may be picked.
@@ -596,6 +599,11 @@ impl State {
     pub(crate) fn is_plain(&self) -> bool {
         // Relaxed: 0 announces nothing that would have to be read after it.
         self.word.load(Relaxed) == 0
+    }
+
+    /// Whether active checks keep the endpoint out.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.word.load(Relaxed) & FAILING != 0
     }
 
     /// The endpoint's service could not be made.

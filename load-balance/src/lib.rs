@@ -54,6 +54,7 @@
 #![forbid(unsafe_code)]
 
 mod balancer;
+mod check;
 mod config;
 mod context;
 mod eject;
@@ -101,6 +102,7 @@ pub mod reqwest;
 pub mod tonic;
 
 pub use balancer::{Balancer, BalancerBuilder, Picker};
+pub use check::{ActiveChecks, Check, CheckFuture, TcpCheck};
 pub use config::{Config, ConfigBuilder};
 pub use context::PickContext;
 pub use eject::{Ejection, FailurePercentage, SuccessRate};

@@ -33,6 +33,7 @@ use crate::{
     MakeEndpoint, Picked, Resend, Tried, Unsent, resend::rejected,
 };
 
+pub use crate::check::http::HttpCheck;
 pub use seawall_core::reqwest::rejection;
 
 /// As for gRPC channels: reqwest, too, waits for a connection without a bound.

@@ -44,8 +44,6 @@ pub(crate) struct Shared<S> {
     pub(crate) turn: Turn,
     make: Box<Make<S>>,
     keeper: Keeper,
-    /// How often to sweep, where there is something to sweep for.
-    sweeps: Option<Duration>,
     admits: Option<fn(&S) -> Admission>,
     pub(crate) wait: Duration,
     pub(crate) max_picks: u8,
@@ -132,20 +130,19 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 let weak = weak.clone();
                 Box::new(move |endpoint| {
                     if let Some(shared) = weak.upgrade() {
-                        shared.keeper.start(&weak, shared.sweeps);
+                        shared.keeper.start(&weak);
                     }
                     make(endpoint)
                 })
             },
-            keeper: Keeper::default(),
-            sweeps,
+            keeper: Keeper::new(sweeps, config.checks),
             admits,
             wait: config.wait_for_endpoints,
             max_picks: config.max_picks,
             seeds: AtomicU64::new(seed),
         });
         let weak: Weak<Self> = Arc::downgrade(&shared);
-        shared.keeper.start(&weak, shared.sweeps);
+        shared.keeper.start(&weak);
         set.watch(weak);
         shared
     }
@@ -332,6 +329,10 @@ impl<S: Clone + Send + Sync + 'static> Kept for Shared<S> {
     fn sweep(&self) {
         self.sweep();
     }
+
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        self.load().entries.iter().map(|entry| entry.node.clone()).collect()
+    }
 }
 
 impl<S: Clone + Send + Sync + 'static> Watcher for Shared<S> {
@@ -349,6 +350,7 @@ impl<S: Clone + Send + Sync + 'static> Watcher for Shared<S> {
         }
         drop(history);
         self.waiting.wake();
+        self.keeper.changed();
         retired
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     Resend, Tried, Unsent, resend::rejected,
 };
 
+pub use crate::check::grpc::GrpcCheck;
 pub use seawall_core::tonic::{GrpcStatus, StatusService};
 
 /// tonic waits for a connection without a bound. A second is many times the way around the world.
@@ -132,6 +133,23 @@ impl MakeChannel {
     {
         self.configure = Some(Arc::new(configure));
         self
+    }
+}
+
+impl MakeChannel {
+    /// As [`configure`](Self::configure), after what was set there.
+    pub(crate) fn also(
+        self,
+        change: impl Fn(transport::Endpoint) -> transport::Endpoint + Send + Sync + 'static,
+    ) -> Self {
+        let before = self.configure.clone();
+        self.configure(move |endpoint, channel| {
+            let channel = match &before {
+                Some(configure) => configure(endpoint, channel)?,
+                None => channel,
+            };
+            Ok(change(channel))
+        })
     }
 }
 
