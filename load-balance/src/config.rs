@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use seawall_core::{Clock, ConfigError};
 
 use crate::{
-    ActiveChecks, Ejection, Observer, Policy, SlowStart, elsewhere::MOST_PICKS, events::Watch,
+    ActiveChecks, Ejection, Observer, Policy, SlowStart, Subset, elsewhere::MOST_PICKS,
+    events::Watch,
 };
 
 /// How a balancer behaves. Made by [`Config::builder`].
@@ -13,6 +14,7 @@ use crate::{
 /// | setting | default |
 /// |---|---|
 /// | [`policy`](ConfigBuilder::policy) | [`Policy::PowerOfTwo`] |
+/// | [`subset`](ConfigBuilder::subset) | none: all endpoints |
 /// | [`wait_for_endpoints`](ConfigBuilder::wait_for_endpoints) | 5 s |
 /// | [`max_picks`](ConfigBuilder::max_picks) | 5 |
 /// | [`ejection`](ConfigBuilder::ejection) | [`Ejection::new`] |
@@ -29,6 +31,7 @@ pub struct Config {
     pub(crate) watch: Watch,
     pub(crate) retry_after: Duration,
     pub(crate) policy: Policy,
+    pub(crate) subset: Option<Subset>,
     pub(crate) wait_for_endpoints: Duration,
     pub(crate) max_picks: u8,
     pub(crate) ejection: Option<Ejection>,
@@ -53,6 +56,7 @@ impl Default for Config {
             // The first ejection is as long.
             retry_after: Duration::from_secs(30),
             policy: Policy::default(),
+            subset: None,
             // As long as a resolver waits for one answer of a name server: a set that is empty for
             // longer than that is empty for good, as far as the caller is concerned.
             wait_for_endpoints: Duration::from_secs(5),
@@ -100,6 +104,13 @@ impl ConfigBuilder {
     /// By which rule endpoints are picked; the less loaded of two unless set.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.config.policy = policy;
+        self
+    }
+
+    /// Uses a part of the endpoints, one of many that are chosen for as many clients; all unless
+    /// set.
+    pub fn subset(mut self, subset: impl Into<Option<Subset>>) -> Self {
+        self.config.subset = subset.into();
         self
     }
 
@@ -173,6 +184,9 @@ impl ConfigBuilder {
             return Err(ConfigError::new("retry_after", value, "at most a day"));
         }
         config.policy.check().map_err(|error| error.within("policy"))?;
+        if let Some(subset) = &config.subset {
+            subset.check().map_err(|error| error.within("subset"))?;
+        }
         if let Some(ejection) = &config.ejection {
             ejection.check().map_err(|error| error.within("ejection"))?;
         }
@@ -200,6 +214,7 @@ mod tests {
         assert_eq!(field(Config::builder().ejection(never)), "ejection.consecutive_failures");
         let none = SlowStart::new(Duration::ZERO);
         assert_eq!(field(Config::builder().slow_start(none)), "slow_start.window");
+        assert_eq!(field(Config::builder().subset(Subset::new(0, 0))), "subset.size");
         assert!(Config::builder().ejection(None).max_picks(8).build().is_ok());
     }
 }

@@ -84,6 +84,7 @@ mod slow_start;
 mod snapshot;
 #[cfg(feature = "http")]
 mod sticky;
+mod subset;
 mod sync;
 #[cfg(feature = "tracing")]
 mod tracing;
@@ -128,6 +129,7 @@ pub use snapshot::{BalancerSnapshot, EndpointSnapshot, EndpointState};
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use sticky::{StickyFuture, StickyLayer, StickyService};
+pub use subset::Subset;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use tracing::TracingObserver;

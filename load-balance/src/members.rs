@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 use seawall_core::{Endpoint, EndpointId, Health as Registered};
 
 use crate::{
-    Policy, Roster,
+    Policy, Roster, Subset,
     health::Health,
     link::Link,
     node::Node,
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) struct Members<S> {
     /// Those that may be picked.
     pub(crate) entries: Vec<Entry<S>>,
-    /// Those of weight 0 and those in maintenance: no new calls.
+    /// Those of weight 0, those in maintenance and those outside of the subset: no new calls.
     pub(crate) drained: Vec<Entry<S>>,
     pub(crate) table: Table,
     pub(crate) placement: Placement,
@@ -86,6 +86,7 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
         &self,
         batch: &Batch,
         policy: &Policy,
+        subset: Option<Subset>,
         health: &Arc<Health>,
     ) -> (Self, Retired) {
         let mut retired = Retired::new();
@@ -132,12 +133,57 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
         }
         let entries = merged(&self.entries, batch, touched);
         let drained = merged(&self.drained, batch, drained_touched);
+        let (entries, drained) = match subset {
+            None => (entries, drained),
+            Some(subset) => self.within(subset, entries, drained, health, &mut retired),
+        };
         health.set_endpoints(entries.len());
         retired.push(Arc::new(TellPanic(health.clone())));
         let table = Table::new(policy, &Roster::new(&entries));
         let placement = self.placement.after(&self.entries, &entries);
         let weights = entries.iter().map(|entry| u64::from(entry.weight)).sum();
         (Self { entries, drained, table, placement, weights }, retired)
+    }
+
+    /// Leaves only those of `subset` among the entries that may be picked.
+    fn within(
+        &self,
+        subset: Subset,
+        entries: Vec<Entry<S>>,
+        drained: Vec<Entry<S>>,
+        health: &Health,
+        retired: &mut Retired,
+    ) -> (Vec<Entry<S>>, Vec<Entry<S>>) {
+        let by_id = |a: &Entry<S>, b: &Entry<S>| a.node.id().cmp(b.node.id());
+        let (mut drained, spare): (Vec<_>, Vec<_>) =
+            drained.into_iter().partition(|entry| is_drained(&entry.node.endpoint()));
+        let mut all = entries;
+        all.extend(spare);
+        all.sort_by(by_id);
+        let chosen = subset.of(all.iter().map(|entry| entry.node.id()));
+        let mut entries = Vec::new();
+        for (mut entry, chosen) in all.into_iter().zip(chosen) {
+            let was_in = find(&self.entries, entry.node.id()).is_some();
+            if chosen {
+                if !was_in {
+                    health.reset(&entry.node);
+                    if !self.entries.is_empty() {
+                        health.warm(&entry.node);
+                    }
+                    health.set_critical(&entry.node, entry.critical);
+                }
+                entries.push(entry);
+            } else {
+                health.remove(&entry.node);
+                if was_in {
+                    retired.extend(entry.link.retire().map(|service| service as _));
+                    entry.link = Arc::new(Link::new());
+                }
+                drained.push(entry);
+            }
+        }
+        drained.sort_by(by_id);
+        (entries, drained)
     }
 }
 

@@ -11,7 +11,7 @@ use fastrand::Rng;
 use seawall_core::{Admission, Clock, Reason, Rejection, Retry};
 
 use crate::{
-    Config, Ejection, EndpointSet, PickContext, Picked, Policy, View,
+    Config, Ejection, EndpointSet, PickContext, Picked, Policy, Subset, View,
     elsewhere::{Elsewhere, Left},
     health::Health,
     keeper::{Keeper, Kept},
@@ -41,6 +41,7 @@ pub(crate) struct Shared<S> {
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) set: EndpointSet,
     policy: Policy,
+    subset: Option<Subset>,
     pub(crate) turn: Turn,
     make: Box<Make<S>>,
     keeper: Keeper,
@@ -123,6 +124,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             waiting: Arc::default(),
             set: set.clone(),
             policy: config.policy,
+            subset: config.subset,
             // A random start keeps the clients of a service out of step with each other.
             turn: Turn(AtomicU64::new(start.into())),
             make: {
@@ -338,7 +340,7 @@ impl<S: Clone + Send + Sync + 'static> Kept for Shared<S> {
 impl<S: Clone + Send + Sync + 'static> Watcher for Shared<S> {
     fn changed(&self, batch: &Batch) -> Retired {
         let old = self.current.members.load_full();
-        let (new, mut retired) = old.after(batch, &self.policy, &self.health);
+        let (new, mut retired) = old.after(batch, &self.policy, self.subset, &self.health);
         self.current.members.store(Arc::new(new));
         // Release: pairs with the Acquire in `load`, which then sees the snapshot stored above.
         self.current.version.fetch_add(1, Release);

@@ -71,7 +71,8 @@ pub struct EndpointSnapshot {
     pub share: f64,
     /// What the registry says of it.
     pub health: Health,
-    /// It gets no new calls: weight 0, or in maintenance.
+    /// It gets no new calls: weight 0, in maintenance, or outside of the client's
+    /// [`Subset`](crate::Subset).
     pub drained: bool,
     /// Calls that have begun and not ended.
     pub in_flight: u64,
