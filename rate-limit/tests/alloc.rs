@@ -100,3 +100,30 @@ fn the_layer_allocates_nothing_whether_it_lets_a_call_through_or_refuses_it() {
     });
     assert_eq!(counted, 0);
 }
+
+#[test]
+fn a_permit_allocates_nothing_also_where_the_limit_adapts() {
+    use seawall_rate_limit::concurrency::{Aimd, ConcurrencyLimit, Gradient};
+
+    let limits = [
+        ConcurrencyLimit::new(2).unwrap(),
+        ConcurrencyLimit::new(Aimd::new(Duration::from_nanos(500)).initial(2)).unwrap(),
+        ConcurrencyLimit::new(Gradient::new().initial(2).window(Duration::from_nanos(1))).unwrap(),
+    ];
+    let mut cx = Context::from_waker(Waker::noop());
+    for limit in limits {
+        let limit = limit.named("orders");
+        let counted = allocations(|| {
+            for _ in 0..1_000 {
+                let first = black_box(limit.try_acquire());
+                let _ = black_box(limit.try_acquire());
+                let _ = black_box(limit.try_acquire());
+                if let Ok(permit) = first {
+                    permit.success();
+                }
+                assert!(pin!(limit.acquire()).poll(&mut cx).is_ready());
+            }
+        });
+        assert_eq!(counted, 0);
+    }
+}

@@ -154,4 +154,92 @@ fn a_key_that_is_entered_during_a_change_gets_one_bucket() {
         assert!(thread.join().unwrap());
         assert!(limiter.check(&1).is_err());
     });
+mod concurrency {
+    use std::{
+        task::{Context, Waker},
+        time::Duration,
+    };
+
+    use loom::{
+        future::block_on,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering::SeqCst},
+        },
+        thread,
+    };
+    use seawall_rate_limit::concurrency::{ConcurrencyLimit, Config};
+
+    fn one() -> ConcurrencyLimit {
+        ConcurrencyLimit::of(Config::builder(1).queue(3, Duration::MAX).build().unwrap())
+    }
+
+    /// Enters, checks that it is alone, and leaves.
+    fn visit(limit: &ConcurrencyLimit, inside: &AtomicU32) {
+        let permit = block_on(limit.acquire()).unwrap();
+        assert_eq!(inside.fetch_add(1, SeqCst), 0);
+        inside.fetch_sub(1, SeqCst);
+        drop(permit);
+    }
+
+    #[test]
+    fn whoever_waits_is_let_in_and_never_beside_another() {
+        loom::model(|| {
+            let (limit, inside) = (one(), Arc::new(AtomicU32::new(0)));
+            let (other, theirs) = (limit.clone(), inside.clone());
+            let thread = thread::spawn(move || visit(&other, &theirs));
+            visit(&limit, &inside);
+            thread.join().unwrap();
+            assert_eq!((limit.snapshot().in_flight, limit.snapshot().waiting), (0, 0));
+        });
+    }
+
+    #[test]
+    fn a_newcomer_does_not_get_in_beside_one_who_was_called() {
+        loom::model(|| {
+            let (limit, inside) = (one(), Arc::new(AtomicU32::new(0)));
+            let held = limit.try_acquire().unwrap();
+            let (other, theirs) = (limit.clone(), inside.clone());
+            let waits = thread::spawn(move || visit(&other, &theirs));
+            drop(held);
+            if let Ok(permit) = limit.try_acquire() {
+                assert_eq!(inside.fetch_add(1, SeqCst), 0);
+                inside.fetch_sub(1, SeqCst);
+                drop(permit);
+            }
+            waits.join().unwrap();
+            assert!(limit.would_admit());
+        });
+    }
+
+    #[test]
+    fn a_wait_that_is_dropped_as_it_is_called_hands_its_turn_on() {
+        loom::model(|| {
+            let limit = one();
+            let held = limit.try_acquire().unwrap();
+            let (mut gives_up, mut waits) = (Box::pin(limit.acquire()), Box::pin(limit.acquire()));
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(gives_up.as_mut().poll(&mut cx).is_pending());
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+            let leaves = thread::spawn(move || drop(held));
+            drop(gives_up);
+            leaves.join().unwrap();
+            assert!(waits.as_mut().poll(&mut cx).is_ready());
+            assert_eq!((limit.snapshot().in_flight, limit.snapshot().waiting), (0, 0));
+        });
+    }
+
+    #[test]
+    fn a_limit_that_rises_calls_whoever_began_to_wait_meanwhile() {
+        loom::model(|| {
+            let limit = one();
+            let held = limit.try_acquire().unwrap();
+            let other = limit.clone();
+            let waits = thread::spawn(move || drop(block_on(other.acquire()).unwrap()));
+            limit.set_limit(2).unwrap();
+            waits.join().unwrap();
+            drop(held);
+            assert_eq!((limit.snapshot().in_flight, limit.snapshot().waiting), (0, 0));
+        });
+    }
 }
