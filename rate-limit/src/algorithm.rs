@@ -12,7 +12,7 @@
 //! [`RateLimiter::of`](crate::RateLimiter::of) takes any of them.
 //!
 //! A leaky bucket as a queue, which lets calls out evenly spaced, is a token bucket with a burst of 1
-//! in a layer that [waits](crate::RateLimitLayer::queue_up_to).
+//! whose callers wait: a [`Pacer`](crate::Pacer).
 
 mod fixed_window;
 mod queue;

@@ -182,6 +182,14 @@ impl Rejected {
         self.wait_nanos > other.wait_nanos
     }
 
+    /// The same for a call that may itself wait for so long.
+    pub(crate) fn sooner_by(self, patience_nanos: u64) -> Self {
+        match self.wait_nanos() {
+            Some(wait_nanos) => self.waiting(wait_nanos.saturating_sub(patience_nanos)),
+            None => self,
+        }
+    }
+
     /// Whether the same call can never pass, because it costs more than the limiter holds.
     pub fn is_never(&self) -> bool {
         self.wait_nanos == NEVER

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::{One, RateLimitService, RateLimiter};
+use crate::{One, Pacer, RateLimitService, RateLimiter};
 
 /// Limits the calls of a service; all services that it makes share the one limiter.
 ///
@@ -48,8 +48,7 @@ impl<L, C> RateLimitLayer<L, C> {
     /// once. Zero unless set.
     ///
     /// A call that waits keeps nobody from the service inside, and gives its turn back when it is
-    /// dropped. With a burst of 1 the calls leave evenly spaced, as from a leaky bucket whose queue
-    /// holds as many as can leave in that time.
+    /// dropped.
     #[must_use]
     pub fn wait_up_to(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -68,15 +67,11 @@ impl<L, C> RateLimitLayer<L, C> {
     }
 }
 
-impl<C> RateLimitLayer<RateLimiter, C> {
-    /// Lets calls wait for their turn, at most so many at once: those that can leave at the rate of
-    /// the limiter while a new one waits. With a burst of 1 that is a leaky bucket, which lets calls
-    /// out evenly spaced.
-    #[must_use]
-    pub fn queue_up_to(self, calls: u32) -> Self {
-        let quota = self.limiter.quota();
-        let nanos = quota.period().as_nanos() * u128::from(calls) / u128::from(quota.limit());
-        self.wait_up_to(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+impl RateLimitLayer {
+    /// Lets calls out evenly spaced, as `pacer` does; those for which its queue has no room are
+    /// refused at once.
+    pub fn paced(pacer: &Pacer) -> Self {
+        Self::new(pacer.limiter().clone()).wait_up_to(pacer.patience())
     }
 }
 

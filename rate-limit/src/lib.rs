@@ -63,6 +63,7 @@ mod limit;
 mod limiter;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod pacer;
 mod quota;
 mod reservation;
 mod service;
@@ -100,6 +101,7 @@ pub use limiter::{RateLimiter, Snapshot};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use metrics::MetricsObserver;
+pub use pacer::{Paced, Pacer};
 pub use quota::Quota;
 pub use reservation::Reservation;
 pub use seawall_core::{Clock, ConfigError, Error, Rejection};

@@ -113,7 +113,15 @@ impl<A: Algorithm> RateLimiter<A> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reserve(&self, cost: u32) -> Result<Reservation<A>, Rejected> {
-        let booked = match self.acquire(cost, Duration::MAX)? {
+        self.reserve_within(cost, Duration::MAX)
+    }
+
+    pub(crate) fn reserve_within(
+        &self,
+        cost: u32,
+        patience: Duration,
+    ) -> Result<Reservation<A>, Rejected> {
+        let booked = match self.acquire(cost, patience)? {
             Acquired::Now(_) => Booked::now(self.now(), cost),
             Acquired::Later(booked) => booked,
         };

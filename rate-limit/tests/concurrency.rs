@@ -254,7 +254,7 @@ impl Observer for Log {
 #[tokio::test(start_paused = true)]
 async fn an_observer_hears_of_moves_and_refusals() {
     let log = Arc::new(Log::default());
-    let limit = queueing(1, 1, 10 * MS).named("orders").watched_by(log.clone());
+    let limit = queueing(1, 1, 10 * MS).named("orders").observed_by(log.clone());
     let permit = limit.try_acquire().unwrap();
     let wait = waiting(&limit);
     limit.try_acquire().unwrap_err();

@@ -6,7 +6,7 @@ use std::{future::poll_fn, io, time::Duration};
 
 use futures::FutureExt;
 use seawall_core::{Reason, Rejection};
-use seawall_rate_limit::{Clock, Quota, RateLimitLayer, RateLimiter};
+use seawall_rate_limit::{Clock, Pacer, Quota, RateLimitLayer, RateLimiter};
 use seawall_test_support::{Probe, Readiness, Reply};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
@@ -164,8 +164,8 @@ async fn an_error_of_the_service_inside_is_passed_on_as_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_holds_as_many_as_it_says_and_lets_them_out_evenly() {
-    let limiter = limiter(1);
-    let service = RateLimitLayer::new(limiter).queue_up_to(3).layer(echo());
+    let pacer = Pacer::new(Quota::per_second(10), 3).unwrap().with_clock(Clock::tokio());
+    let service = RateLimitLayer::paced(&pacer).layer(echo());
     let start = Instant::now();
     let calls: Vec<_> = (0..6).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
     let mut done = Vec::new();

@@ -154,6 +154,8 @@ fn a_key_that_is_entered_during_a_change_gets_one_bucket() {
         assert!(thread.join().unwrap());
         assert!(limiter.check(&1).is_err());
     });
+}
+
 mod concurrency {
     use std::{
         task::{Context, Waker},

@@ -1,6 +1,6 @@
 //! What a limit tells those who watch it.
 
-/// Watches a limit: [`ConcurrencyLimit::watched_by`](super::ConcurrencyLimit::watched_by).
+/// Watches a limit: [`ConcurrencyLimit::observed_by`](super::ConcurrencyLimit::observed_by).
 ///
 /// Every method does nothing unless implemented. They run on the thread whose call caused the event,
 /// outside any lock of the limit, so they may use it; they should be quick and must not panic. Two

@@ -26,7 +26,7 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex};
 /// let limit = ConcurrencyLimit::new(1)?.named("orders");
 /// let permit = limit.try_acquire()?;
 /// let refused = limit.try_acquire().unwrap_err();
-/// assert_eq!(refused.to_string(), "too many calls in flight (orders)");
+/// assert_eq!(refused.to_string(), "overloaded (orders)");
 /// drop(permit);
 /// assert!(limit.would_admit());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -117,7 +117,7 @@ impl ConcurrencyLimit {
     /// Part of building a limit: what comes back is unused and shares nothing with clones that were
     /// made before.
     #[must_use]
-    pub fn watched_by(self, observer: Arc<dyn Observer>) -> Self {
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
         let clock = self.shared.clock.clone();
         Self::from_parts(self.config(), clock, self.shared.name.clone(), Some(observer))
     }
