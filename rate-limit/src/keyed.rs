@@ -1,6 +1,7 @@
 //! One limiter for each key, in a fixed amount of memory.
 
 mod build;
+mod hash;
 mod plans;
 mod shared;
 mod table;
@@ -104,8 +105,13 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// [never](Rejected::is_never) passes.
     #[inline]
     pub fn check_n(&self, key: &K, cost: u32) -> Result<Allowed, Rejected> {
-        let Shared { seed, watch, .. } = &*self.shared;
-        watch.tell(cost, self.shared.check(seed.hash_one(key), self.plan(key), cost, 0))
+        let hash = self.shared.seed.hash_one(key);
+        // Kept apart, so that an answer that nobody is told of is not copied.
+        if self.shared.watch.is_watching() {
+            self.shared.tell(hash, self.plan(key), cost)
+        } else {
+            self.shared.check(hash, self.plan(key), cost, 0)
+        }
     }
 
     /// Takes `cost` cells of `key` for a call that is not important: only when as many as the

@@ -62,10 +62,14 @@ impl<A: Algorithm, Req> Limit<Req> for RateLimiter<A> {
 
     #[inline]
     fn acquire(&self, _: &Req, cost: u32, patience: Duration) -> Result<Option<Booked>, Rejected> {
-        Ok(match self.acquire(cost, patience)? {
-            Acquired::Now(_) => None,
-            Acquired::Later(booked) => Some(booked),
-        })
+        // The answer to a call that passes is not asked for, and so not put together.
+        match self.take(cost) {
+            Ok(_) if !self.is_watching() => Ok(None),
+            taken => Ok(match self.acquire_after(taken, cost, patience)? {
+                Acquired::Now(_) => None,
+                Acquired::Later(booked) => Some(booked),
+            }),
+        }
     }
 
     fn wait(&self, turn: Booked) -> Wait<A> {

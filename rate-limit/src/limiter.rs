@@ -146,8 +146,8 @@ impl<A: Algorithm> RateLimiter<A> {
     /// [never](Rejected::is_never) passes.
     #[inline]
     pub fn check_n(&self, cost: u32) -> Result<Allowed, Rejected> {
-        let Shared { state, clock, watch } = &*self.shared;
-        watch.tell(cost, state.take(clock.now(), cost, 0))
+        // Kept apart, so that an answer that nobody is told of is not copied.
+        if self.shared.watch.is_watching() { self.tell(cost) } else { self.take(cost) }
     }
 
     /// Takes `cost` cells for a call that is not important: only when as many as the
@@ -235,27 +235,44 @@ impl<A: Algorithm> RateLimiter<A> {
         self.shared.state.look(self.now(), cost, 0)
     }
 
+    /// Decides, and tells nobody.
+    #[inline]
+    pub(crate) fn take(&self, cost: u32) -> Result<Allowed, Rejected> {
+        let Shared { state, clock, .. } = &*self.shared;
+        state.take(clock.now(), cost, 0)
+    }
+
+    #[inline(never)]
+    fn tell(&self, cost: u32) -> Result<Allowed, Rejected> {
+        self.shared.watch.tell(cost, self.take(cost))
+    }
+
     /// Takes `cost` cells now or, in turn, within `patience`.
     #[inline]
     pub(crate) fn acquire(&self, cost: u32, patience: Duration) -> Result<Acquired, Rejected> {
-        let Shared { state, clock, watch } = &*self.shared;
         // Where somebody waits, this does not pass either.
-        match state.take(clock.now(), cost, 0) {
-            Ok(allowed) => watch.tell(cost, Ok(allowed)).map(Acquired::Now),
-            Err(rejected) => self.queue(cost, patience, rejected),
+        match self.take(cost) {
+            Ok(allowed) if !self.is_watching() => Ok(Acquired::Now(allowed)),
+            taken => self.acquire_after(taken, cost, patience),
         }
     }
 
-    #[cold]
-    fn queue(
+    #[inline]
+    pub(crate) fn is_watching(&self) -> bool {
+        self.shared.watch.is_watching()
+    }
+
+    /// The same after [`take`](Self::take) said this.
+    #[inline(never)]
+    pub(crate) fn acquire_after(
         &self,
+        taken: Result<Allowed, Rejected>,
         cost: u32,
         patience: Duration,
-        rejected: Rejected,
     ) -> Result<Acquired, Rejected> {
         let Shared { state, watch, .. } = &*self.shared;
-        if watch.is_shadow() || patience.is_zero() {
-            return watch.tell(cost, Err(rejected)).map(Acquired::Now);
+        if taken.is_ok() || watch.is_shadow() || patience.is_zero() {
+            return watch.tell(cost, taken).map(Acquired::Now);
         }
         let now = self.now();
         let patience_nanos = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);

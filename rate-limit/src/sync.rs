@@ -81,14 +81,6 @@ impl<T> Default for Swap<T> {
     }
 }
 
-/// Seeds the hash of keys, so that nobody outside can aim at a place.
-#[cfg(not(seawall_loom))]
-pub(crate) type Seed = std::hash::RandomState;
-
-/// A model is the same each time.
-#[cfg(seawall_loom)]
-pub(crate) type Seed = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
-
 /// How often to look at a lock before the processor is given away: its holder may not have one.
 #[cfg(not(seawall_loom))]
 const SPINS: u32 = 64;

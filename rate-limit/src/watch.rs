@@ -94,19 +94,20 @@ impl Watch {
         }
     }
 
-    /// What the caller is told, once those who watch know the decision.
+    /// Whether anybody is to be told of a decision before the caller is.
     #[inline]
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watched.load(Relaxed)
+    }
+
+    /// What the caller is told, once those who watch know the decision.
+    #[inline(never)]
     pub(crate) fn tell(
         &self,
         cost: u32,
         answer: Result<Allowed, Rejected>,
     ) -> Result<Allowed, Rejected> {
-        if self.watched.load(Relaxed) { self.told(cost, answer) } else { answer }
-    }
-
-    #[cold]
-    fn told(&self, cost: u32, answer: Result<Allowed, Rejected>) -> Result<Allowed, Rejected> {
-        if cost == 0 {
+        if cost == 0 || !self.is_watching() {
             return answer;
         }
         match answer {

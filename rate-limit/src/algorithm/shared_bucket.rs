@@ -95,35 +95,6 @@ fn update<R>(word: &AtomicU64, mut change: impl FnMut(&mut u64) -> R) -> Option<
     }
 }
 
-/// The same as [`update`] with [`take`](Algorithm::take), with the answer put together once it
-/// stands: the way of nearly every call.
-#[inline]
-fn take(
-    word: &AtomicU64,
-    bucket: &TokenBucket,
-    now: Instant,
-    cost: u32,
-    spare: u32,
-) -> Option<Result<Allowed, Rejected>> {
-    let now_units = bucket.units_at(now);
-    let mut before = word.load(Relaxed);
-    loop {
-        if before & CLOSED != 0 {
-            return None;
-        }
-        let Some(after) = bucket.pass(before, now_units, cost, spare) else {
-            return Some(bucket.refuse(before, now, cost, spare));
-        };
-        if after == before {
-            return Some(Ok(bucket.allow(after, now, now_units)));
-        }
-        match word.compare_exchange_weak(before, after, Relaxed, Relaxed) {
-            Ok(_) => return Some(Ok(bucket.allow(after, now, now_units))),
-            Err(newer) => before = newer,
-        }
-    }
-}
-
 impl SharedBucket {
     /// Acts on the word that is open.
     #[inline]
@@ -134,7 +105,6 @@ impl SharedBucket {
         }
     }
 
-    #[cold]
     fn on_latest<R>(&self, mut act: impl FnMut(&AtomicU64, &TokenBucket, Ruler) -> Option<R>) -> R {
         let mut spins = 0;
         loop {
@@ -147,6 +117,24 @@ impl SharedBucket {
                 None => pause(&mut spins),
             }
         }
+    }
+}
+
+impl SharedBucket {
+    /// The answer where the TAT is too late, or where it is no TAT any more.
+    // Out of line, so that it writes its answer where the caller wants it, in place of a copy.
+    #[inline(never)]
+    fn refuse(
+        &self,
+        before: u64,
+        now: Instant,
+        cost: u32,
+        spare: u32,
+    ) -> Result<Allowed, Rejected> {
+        if before & CLOSED == 0 {
+            return self.bucket.refuse(before, now, cost, spare);
+        }
+        self.on_latest(|tat, bucket, _| update(tat, |tat| bucket.take(tat, now, cost, spare)))
     }
 }
 
@@ -168,12 +156,24 @@ impl Share<TokenBucket> for SharedBucket {
         self.on(|tat, bucket, _| update(tat, |tat| bucket.look(tat, now, cost, spare)))
     }
 
+    /// The same as [`update`] with [`take`](Algorithm::take), with the answer put together once it
+    /// stands: the way of nearly every call.
     #[inline]
     fn take(&self, now: Instant, cost: u32, spare: u32) -> Result<Allowed, Rejected> {
-        self.on(
-            #[inline]
-            |tat, bucket, _| take(tat, bucket, now, cost, spare),
-        )
+        let now_units = self.bucket.units_at(now);
+        let mut before = self.tat.load(Relaxed);
+        while let Some(after) = self.bucket.pass(before, now_units, cost, spare)
+            && after & CLOSED == 0
+        {
+            if cost == 0 {
+                return Ok(self.bucket.allow(after, now, now_units));
+            }
+            match self.tat.compare_exchange_weak(before, after, Relaxed, Relaxed) {
+                Ok(_) => return Ok(self.bucket.allow(after, now, now_units)),
+                Err(newer) => before = newer,
+            }
+        }
+        self.refuse(before, now, cost, spare)
     }
 
     fn take_at_most(&self, now: Instant, cost: u32) -> u32 {

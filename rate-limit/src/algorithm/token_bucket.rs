@@ -77,8 +77,9 @@ impl TokenBucket {
             return None;
         }
         let start = tat.max(now_units);
-        let full = start + asked * self.per_cell();
-        (full - now_units <= self.capacity).then(|| start + self.units(cost))
+        // Neither side overflows, whatever the word holds: a closed one is later than any latest.
+        let latest = now_units + (self.capacity - asked * self.per_cell());
+        (start <= latest).then(|| start + self.units(cost))
     }
 
     /// Units for each cell.

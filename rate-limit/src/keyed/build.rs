@@ -4,11 +4,11 @@ use std::{hash::Hash, sync::Arc};
 
 use seawall_core::{Clock, ConfigError};
 
-use super::{Full, KEYS_MAX, KeyedLimiter, plans::Plans, shared::Shared, table::Table};
+use super::{Full, KEYS_MAX, KeyedLimiter, hash::Seed, plans::Plans, shared::Shared, table::Table};
 use crate::{
     Config, Observer, Quota,
     algorithm::{Share, SharedBucket, single},
-    sync::{AtomicU64, Mutex, Seed, Swap},
+    sync::{AtomicU64, Mutex, Swap},
     watch::Watch,
 };
 
@@ -70,7 +70,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         }
         let settings = Settings {
             plans: Plans::new(quotas)?,
-            seed: Seed::default(),
+            seed: seed(),
             clock: Clock::fast(),
             watch: Watch::default(),
             when_full: Full::default(),
@@ -92,7 +92,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         let old = &*self.shared;
         let settings = Settings {
             plans: old.built.clone(),
-            seed: old.seed.clone(),
+            seed: old.seed,
             clock: old.clock.clone(),
             watch: old.watch.renewed(),
             when_full: old.when_full,
@@ -168,4 +168,15 @@ impl Settings {
             keys,
         }
     }
+}
+
+#[cfg(not(seawall_loom))]
+fn seed() -> Seed {
+    Seed::random()
+}
+
+/// A model is the same each time.
+#[cfg(seawall_loom)]
+fn seed() -> Seed {
+    Seed::zero()
 }

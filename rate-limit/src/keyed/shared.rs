@@ -7,11 +7,11 @@ use std::sync::{
 
 use seawall_core::Clock;
 
-use super::{Full, plans::Plans, table::Table};
+use super::{Full, hash::Seed, plans::Plans, table::Table};
 use crate::{
     Allowed, Rejected, TokenBucket,
     algorithm::{Algorithm, Share, SharedBucket},
-    sync::{AtomicU64, Mutex, Seed, Swap, lock, pause},
+    sync::{AtomicU64, Mutex, Swap, lock, pause},
     watch::Watch,
 };
 
@@ -56,6 +56,11 @@ impl Shared {
             }
         }
         self.enter(hash, plan, cost, spare)
+    }
+
+    #[inline(never)]
+    pub(super) fn tell(&self, hash: u64, plan: usize, cost: u32) -> Result<Allowed, Rejected> {
+        self.watch.tell(cost, self.check(hash, plan, cost, 0))
     }
 
     /// The way of new keys, of plans other than the first, and after a change.
