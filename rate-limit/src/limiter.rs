@@ -133,7 +133,7 @@ impl<A: Algorithm> RateLimiter<A> {
     /// # Errors
     ///
     /// When there is none; nothing has changed then.
-    #[inline]
+    #[inline(always)]
     pub fn check(&self) -> Result<Allowed, Rejected> {
         self.check_n(1)
     }
@@ -144,7 +144,7 @@ impl<A: Algorithm> RateLimiter<A> {
     ///
     /// When there are too few; nothing has changed then. A cost above what the limiter can ever hold
     /// [never](Rejected::is_never) passes.
-    #[inline]
+    #[inline(always)]
     pub fn check_n(&self, cost: u32) -> Result<Allowed, Rejected> {
         // Kept apart, so that an answer that nobody is told of is not copied.
         if self.shared.watch.is_watching() { self.tell(cost) } else { self.take(cost) }
@@ -236,7 +236,7 @@ impl<A: Algorithm> RateLimiter<A> {
     }
 
     /// Decides, and tells nobody.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self, cost: u32) -> Result<Allowed, Rejected> {
         let Shared { state, clock, .. } = &*self.shared;
         state.take(clock.now(), cost, 0)

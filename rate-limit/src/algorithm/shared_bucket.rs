@@ -157,8 +157,9 @@ impl Share<TokenBucket> for SharedBucket {
     }
 
     /// The same as [`update`] with [`take`](Algorithm::take), with the answer put together once it
-    /// stands: the way of nearly every call.
-    #[inline]
+    /// stands: the way of nearly every call. Always inlined, so that the parts of the answer that the
+    /// caller does not ask for are not computed, and the others not copied.
+    #[inline(always)]
     fn take(&self, now: Instant, cost: u32, spare: u32) -> Result<Allowed, Rejected> {
         let now_units = self.bucket.units_at(now);
         let mut before = self.tat.load(Relaxed);
