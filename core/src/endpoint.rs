@@ -108,6 +108,7 @@ impl Endpoint {
 
     /// The same endpoint under another id, for registries whose ids are not unique by themselves.
     #[must_use]
+    #[inline]
     pub fn with_id(mut self, id: impl Into<EndpointId>) -> Self {
         self.id = id.into();
         self
@@ -115,6 +116,7 @@ impl Endpoint {
 
     /// Its share of the calls, relative to the others; 0 drains it.
     #[must_use]
+    #[inline]
     pub fn with_weight(mut self, weight: u16) -> Self {
         self.weight = weight;
         self
@@ -122,6 +124,7 @@ impl Endpoint {
 
     /// Where it runs, for balancers that prefer the near.
     #[must_use]
+    #[inline]
     pub fn with_zone(mut self, zone: impl Into<Arc<str>>) -> Self {
         self.zone = Some(zone.into());
         self
@@ -129,6 +132,7 @@ impl Endpoint {
 
     /// The tier it belongs to; 0 is used first, higher ones are for failover.
     #[must_use]
+    #[inline]
     pub fn with_priority(mut self, priority: u32) -> Self {
         self.priority = priority;
         self
@@ -136,6 +140,7 @@ impl Endpoint {
 
     /// What the registry says of it.
     #[must_use]
+    #[inline]
     pub fn with_health(mut self, health: Health) -> Self {
         self.health = health;
         self
@@ -143,6 +148,7 @@ impl Endpoint {
 
     /// Its tags, in place of those it had.
     #[must_use]
+    #[inline]
     pub fn with_tags<T: Into<Arc<str>>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.tags = tags.into_iter().map(Into::into).collect();
         self
@@ -150,6 +156,7 @@ impl Endpoint {
 
     /// One entry of its metadata, in place of one with the same key.
     #[must_use]
+    #[inline]
     pub fn with_metadata(mut self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
         self.metadata.insert(key.into(), value.into());
         self

@@ -20,7 +20,7 @@ use super::{WeightFrom, decode};
 /// ]"#;
 /// let answer = HealthAnswer::read(body, &WeightFrom::Weights)?;
 /// assert_eq!(answer.endpoints()[0].address().to_string(), "10.0.0.1:80");
-/// assert_eq!(answer.skipped().next(), Some(("b", "port is 70000, above 65535")));
+/// assert_eq!(answer.skipped().next(), Some(("b", "its port is 70000")));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug)]

@@ -5,12 +5,13 @@
 //! something has not, the answer is taken apart into its instances, and those that make no sense
 //! are left out.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use seawall_core::Endpoint;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{WeightFrom, entry::Entry};
+use super::{WeightFrom, entry::Entry, words::Words};
 
 /// The instances of a service that can be called, and those that make no sense.
 #[derive(Debug, Default, PartialEq)]
@@ -33,55 +34,97 @@ pub(super) struct Skipped {
 ///
 /// When it is no list at all, or cut short.
 pub(super) fn instances(body: &[u8], weights: &WeightFrom) -> Result<Instances, serde_json::Error> {
-    let mut read = Instances::default();
-    let mut nodes = Vec::new();
-    // Consul writes an empty list as `null` in some versions.
-    if let Ok(entries) = serde_json::from_slice::<Option<Vec<Entry<'_>>>>(body) {
-        for entry in entries.unwrap_or_default() {
-            read.take(entry, weights, &mut nodes);
-        }
-    } else {
-        let raw = serde_json::from_slice::<Option<Vec<&RawValue>>>(body)?;
-        for (place, raw) in raw.unwrap_or_default().into_iter().enumerate() {
-            match serde_json::from_str::<Entry<'_>>(raw.get()) {
-                Ok(entry) => read.take(entry, weights, &mut nodes),
-                Err(error) => {
-                    let id = format!("number {place} of the answer");
-                    read.skipped.push(Skipped { id, why: error.to_string() });
-                }
+    // Once for all of it, rather than for each text in it.
+    let body = str::from_utf8(body).map_err(serde::de::Error::custom)?;
+    let mut reader = Reader::new(weights);
+    let mut from = serde_json::Deserializer::from_str(body);
+    if from.deserialize_option(&mut reader).and_then(|()| from.end()).is_ok() {
+        return Ok(reader.finish());
+    }
+    let mut reader = Reader::new(weights);
+    let raw = serde_json::from_str::<Option<Vec<&RawValue>>>(body)?;
+    for (place, raw) in raw.unwrap_or_default().into_iter().enumerate() {
+        match serde_json::from_str::<Entry<'_>>(raw.get()) {
+            Ok(entry) => reader.take(entry),
+            Err(error) => {
+                let id = format!("number {place} of the answer");
+                reader.read.skipped.push(Skipped { id, why: error.to_string() });
             }
         }
     }
-    read.tell_apart(&nodes);
-    Ok(read)
+    Ok(reader.finish())
 }
 
-impl Instances {
-    fn take(&mut self, entry: Entry<'_>, weights: &WeightFrom, nodes: &mut Vec<String>) {
-        match entry.endpoint(weights) {
+/// Takes the entries of an answer one by one, so that they are never all there.
+struct Reader<'w, 'a> {
+    weights: &'w WeightFrom,
+    words: Words,
+    read: Instances,
+    /// The node of each endpoint.
+    nodes: Vec<Cow<'a, str>>,
+}
+
+impl<'w, 'a> Reader<'w, 'a> {
+    fn new(weights: &'w WeightFrom) -> Self {
+        let (words, read) = (Words::default(), Instances::default());
+        Self { weights, words, read, nodes: Vec::new() }
+    }
+
+    fn take(&mut self, entry: Entry<'a>) {
+        match entry.endpoint(self.weights, &mut self.words) {
             Ok(Some(endpoint)) => {
-                self.endpoints.push(endpoint);
-                nodes.push(entry.into_node());
+                self.read.endpoints.push(endpoint);
+                self.nodes.push(entry.into_node());
             }
             Ok(None) => {}
             Err(why) => {
                 let id = entry.id().to_owned();
-                self.skipped.push(Skipped { id, why });
+                self.read.skipped.push(Skipped { id, why });
             }
         }
     }
 
-    /// Ids are unique on a node only; where two nodes use the same, the node is added.
-    fn tell_apart(&mut self, nodes: &[String]) {
-        let mut seen = HashMap::with_capacity(self.endpoints.len());
-        for endpoint in &self.endpoints {
-            *seen.entry(endpoint.id().clone()).or_insert(0_usize) += 1;
+    fn finish(mut self) -> Instances {
+        self.read.tell_apart(&self.nodes);
+        self.read
+    }
+}
+
+/// Consul writes an empty list as `null` in some versions.
+impl<'a> Visitor<'a> for &mut Reader<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of instances")
+    }
+
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'a>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(entry) = list.next_element()? {
+            self.take(entry);
         }
-        if seen.len() == self.endpoints.len() {
+        Ok(())
+    }
+}
+
+impl Instances {
+    /// Ids are unique on a node only; where two nodes use the same, the node is added.
+    fn tell_apart(&mut self, nodes: &[Cow<'_, str>]) {
+        let mut seen = HashSet::with_capacity(self.endpoints.len());
+        let twice = self.endpoints.iter().map(Endpoint::id).filter(|id| !seen.insert(*id));
+        let twice: HashSet<_> = twice.cloned().collect();
+        if twice.is_empty() {
             return;
         }
         for (endpoint, node) in self.endpoints.iter_mut().zip(nodes) {
-            if seen.get(endpoint.id()).is_some_and(|count| *count > 1) {
+            if twice.contains(endpoint.id()) {
                 let id = format!("{}@{node}", endpoint.id());
                 *endpoint = endpoint.clone().with_id(id);
             }

@@ -1,16 +1,12 @@
 //! One instance in the answer of `/v1/health/service/…`.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::borrow::Cow;
 
 use seawall_core::{Address, Endpoint, Health};
 use serde::Deserialize;
 
-use super::WeightFrom;
+use super::{WeightFrom, checks::Checks, pairs::Pairs, words::Words};
 use crate::registration::ZONE;
-
-/// What a node or an operator puts on an instance, in place of its own health.
-const NODE_MAINTENANCE: &str = "_node_maintenance";
-const SERVICE_MAINTENANCE: &str = "_service_maintenance";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -19,8 +15,8 @@ pub(super) struct Entry<'a> {
     node: Node<'a>,
     #[serde(borrow)]
     service: Service<'a>,
-    #[serde(borrow)]
-    checks: Option<Vec<Check<'a>>>,
+    #[serde(default)]
+    checks: Checks,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +39,7 @@ struct Service<'a> {
     #[serde(borrow)]
     tags: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
-    meta: Option<BTreeMap<Text<'a>, Option<Text<'a>>>>,
+    meta: Option<Pairs<'a>>,
     weights: Option<Weights>,
 }
 
@@ -54,27 +50,19 @@ struct Weights {
     warning: Option<i64>,
 }
 
-#[derive(Deserialize)]
-struct Check<'a> {
-    #[serde(rename = "CheckID", borrow)]
-    id: Option<Text<'a>>,
-    #[serde(rename = "Status", borrow)]
-    status: Option<Text<'a>>,
-}
-
 /// Borrows inside an `Option` too, which a bare `Cow` does not.
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Deserialize)]
 #[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
     pub(super) fn id(&self) -> &str {
         &self.service.id.0
     }
 
     /// The name of its node, empty if that has none.
-    pub(super) fn into_node(self) -> String {
-        self.node.node.map(|name| name.0.into_owned()).unwrap_or_default()
+    pub(super) fn into_node(self) -> Cow<'a, str> {
+        self.node.node.map(|name| name.0).unwrap_or_default()
     }
 
     /// `None` if it is not to be called now.
@@ -82,8 +70,12 @@ impl Entry<'_> {
     /// # Errors
     ///
     /// What about it makes no sense.
-    pub(super) fn endpoint(&self, weights: &WeightFrom) -> Result<Option<Endpoint>, String> {
-        let health = self.health()?;
+    pub(super) fn endpoint(
+        &self,
+        weights: &WeightFrom,
+        words: &mut Words,
+    ) -> Result<Option<Endpoint>, String> {
+        let health = self.checks.health()?;
         if matches!(health, Health::Critical | Health::Maintenance) {
             return Ok(None);
         }
@@ -99,34 +91,15 @@ impl Entry<'_> {
         let mut endpoint = Endpoint::new(&*service.id.0, address)
             .with_health(health)
             .with_weight(self.weight(health, weights)?)
-            .with_tags(service.tags.iter().flatten().map(|tag| Arc::from(&*tag.0)));
-        for (key, value) in service.meta.iter().flatten() {
-            let value = value.as_ref().map_or("", |value| &value.0);
-            if key.0 == ZONE && !value.is_empty() {
-                endpoint = endpoint.with_zone(value);
+            .with_tags(service.tags.iter().flatten().map(|tag| words.shared(&tag.0)));
+        for (key, value) in service.meta.iter().flat_map(Pairs::iter) {
+            let shared = words.shared(value.unwrap_or(""));
+            if key == ZONE && !shared.is_empty() {
+                endpoint = endpoint.with_zone(shared.clone());
             }
-            endpoint = endpoint.with_metadata(&*key.0, value);
+            endpoint = endpoint.with_metadata(words.shared(key), shared);
         }
         Ok(Some(endpoint))
-    }
-
-    /// As Consul itself sums up: maintenance beats critical, which beats warning.
-    fn health(&self) -> Result<Health, String> {
-        let mut worst = Health::Passing;
-        for check in self.checks.iter().flatten() {
-            let id = check.id.as_ref().map_or("", |id| &id.0);
-            let health = match check.status.as_ref().map_or("", |status| &status.0) {
-                _ if id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE) => {
-                    Health::Maintenance
-                }
-                "passing" => Health::Passing,
-                "warning" => Health::Warning,
-                "critical" => Health::Critical,
-                unknown => return Err(format!("the status of its check {id:?} is {unknown:?}")),
-            };
-            worst = worst.max(health);
-        }
-        Ok(worst)
     }
 
     fn weight(&self, health: Health, from: &WeightFrom) -> Result<u16, String> {
@@ -140,8 +113,8 @@ impl Entry<'_> {
             WeightFrom::Metadata(key) => service
                 .meta
                 .iter()
-                .flatten()
-                .find_map(|(name, value)| (*name.0 == **key).then_some(&*value.as_ref()?.0)),
+                .flat_map(Pairs::iter)
+                .find_map(|(name, value)| if *name == **key { value } else { None }),
         };
         if let Some(text) = text {
             return text.parse().map_err(|_| format!("its weight is {text:?}"));
