@@ -33,6 +33,8 @@
 //! # }
 //! ```
 //!
+//! Where calls of one key are to reach one endpoint, see [`guide_by_key`].
+//!
 //! # Features
 //!
 //! | feature | adds |
@@ -134,6 +136,9 @@ pub use subset::Subset;
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use tracing::TracingObserver;
 pub use tried::{Attempt, Tried};
+
+#[doc = include_str!("guide-by-key.md")]
+pub mod guide_by_key {}
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
