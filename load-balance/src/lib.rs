@@ -63,6 +63,10 @@ mod eject;
 mod elsewhere;
 mod events;
 mod future;
+#[doc = include_str!("guide.md")]
+#[doc = include_str!("guide/share.svg")]
+#[doc = include_str!("guide/p99.svg")]
+pub mod guide {}
 mod hash;
 mod health;
 mod keeper;
