@@ -11,7 +11,8 @@
 //! unless it is made [of](RateLimiter::of) another [`algorithm`].
 //!
 //! What is measured is calls, or cells where a call costs more than one, counted when they start. How
-//! long they take does not matter; that is what a limit on concurrency is for.
+//! long they take does not matter; that is what a limit on [`concurrency`] is for. A [`Pacer`] lets calls
+//! out at an even distance.
 //!
 //! # Examples
 //!
@@ -43,7 +44,6 @@
 //!
 //! # When not to use this
 //!
-//! - To bound how many calls are in flight at once: a rate says nothing about calls that hang.
 //! - To share one limit among several processes: each limiter here counts for itself.
 //! - To bill by the call: limits forget, books must not.
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{Allowed, Observer, Quota, Rejected};
+use crate::{
+    Allowed, Observer, Quota, Rejected,
+    concurrency::{self, Refusal},
+};
 
 /// Reports to the recorder of the `metrics` crate.
 ///
@@ -12,6 +15,13 @@ use crate::{Allowed, Observer, Quota, Rejected};
 /// | `seawall.rate_limit.rejections` | counter: calls that were refused | `name`, `shadow`, `reason`: `not_yet` or `never` |
 /// | `seawall.rate_limit.wait.duration` | histogram, in seconds: calls that waited | `name` |
 /// | `seawall.rate_limit.quota.limit` | gauge: the limit, once it is changed | `name` |
+///
+/// For a [limit on concurrency](crate::concurrency):
+///
+/// | metric | kind | labels |
+/// |---|---|---|
+/// | `seawall.concurrency_limit.limit` | gauge: the limit, once it has moved | `name` |
+/// | `seawall.concurrency_limit.rejections` | counter: calls that were refused | `name`, `reason`: `full`, `queue_full` or `waited_too_long` |
 ///
 /// A limiter without a name has an empty one. Keys are no label.
 ///
@@ -58,5 +68,21 @@ impl Observer for MetricsObserver {
     fn reconfigured(&self, name: Option<&str>, quota: Quota) {
         let name = name.unwrap_or_default().to_owned();
         ::metrics::gauge!("seawall.rate_limit.quota.limit", "name" => name).set(quota.limit());
+    }
+}
+
+impl concurrency::Observer for MetricsObserver {
+    fn limit_changed(&self, name: Option<&str>, _: u32, to: u32) {
+        let name = name.unwrap_or_default().to_owned();
+        ::metrics::gauge!("seawall.concurrency_limit.limit", "name" => name).set(to);
+    }
+
+    fn rejected(&self, name: Option<&str>, refusal: Refusal) {
+        ::metrics::counter!(
+            "seawall.concurrency_limit.rejections",
+            "name" => name.unwrap_or_default().to_owned(),
+            "reason" => refusal.as_str(),
+        )
+        .increment(1);
     }
 }

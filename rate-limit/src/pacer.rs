@@ -41,7 +41,7 @@ const QUEUE_MAX_NANOS: u64 = 1 << 61;
 /// // One call each 20 ms, and at most 10 that wait for their turn.
 /// let pacer = Pacer::new(Quota::per_second(50), 10)?.with_clock(Clock::tokio());
 /// let start = Instant::now();
-/// for slot in 0..5 {
+/// for slot in 0..5_u32 {
 ///     pacer.until_ready().await?;
 ///     assert_eq!(start.elapsed(), slot * Duration::from_millis(20));
 /// }

@@ -4,10 +4,16 @@ use std::time::Duration;
 
 use ::tracing::{debug, info, trace};
 
-use crate::{Allowed, Observer, Quota, Rejected};
+use crate::{
+    Allowed, Observer, Quota, Rejected,
+    concurrency::{self, Refusal},
+};
 
 /// Logs changes of the quota (at `INFO`), refusals and waits (at `DEBUG`) and calls that pass (at
 /// `TRACE`), all with the target `seawall::rate_limit`.
+///
+/// Of a [limit on concurrency](crate::concurrency) it logs moves and refusals (at `DEBUG`), with the
+/// target `seawall::concurrency_limit`.
 ///
 /// # Examples
 ///
@@ -44,5 +50,16 @@ impl Observer for TracingObserver {
 
     fn reconfigured(&self, name: Option<&str>, quota: Quota) {
         info!(target: "seawall::rate_limit", name, %quota, "rate limit changed its quota");
+    }
+}
+
+impl concurrency::Observer for TracingObserver {
+    fn limit_changed(&self, name: Option<&str>, from: u32, to: u32) {
+        debug!(target: "seawall::concurrency_limit", name, from, to, "concurrency limit moved");
+    }
+
+    fn rejected(&self, name: Option<&str>, refusal: Refusal) {
+        let reason = refusal.as_str();
+        debug!(target: "seawall::concurrency_limit", name, reason, "call refused");
     }
 }

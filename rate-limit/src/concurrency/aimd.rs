@@ -12,10 +12,13 @@ use super::{
 /// Raises the limit by one for each round of calls that were answered in time, and lowers it by a
 /// share when one was not.
 ///
-/// What too late is, you say: so that many clients of one server, which cannot see each other, all
-/// give way at the same latency. A call that fails is a sign of overload too, and so is one that its
-/// caller gave up after the threshold. One that was given up sooner says nothing, and neither does
-/// one whose outcome is [ignored](seawall_core::Outcome::Ignored).
+/// What too late is, you say: well above what the slowest calls take while the callee is at leisure,
+/// because each that is slower lowers the limit. In return many clients of one server, which cannot
+/// see each other, all give way at the same latency.
+///
+/// A call that fails is a sign of overload too, and so is one that its caller gave up after the
+/// threshold. One that was given up sooner says nothing, and neither does one whose outcome is
+/// [ignored](seawall_core::Outcome::Ignored).
 ///
 /// # Algorithm
 ///
