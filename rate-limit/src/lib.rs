@@ -34,7 +34,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `http` | [`server::ServerLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/server/): axum, tonic and other servers answer 429 or RESOURCE_EXHAUSTED; [`learn`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/learn/): clients learn the limit of their peer; [keys](key) of requests |
-//! | `axum` | the peer's address as a [key](key) in an axum server |
+//! | `axum` | the peer's address as a [`key`] in an axum server |
 //! | `tonic` | [`tonic::ChannelLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/tonic/) for a tonic channel |
 //! | `reqwest` | [`reqwest::RateLimitMiddleware`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/reqwest/) for `reqwest-middleware` |
 //! | `serde` | [`Config`] and [`Quota`] from files, as in `100/s burst 200` |

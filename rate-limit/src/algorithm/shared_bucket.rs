@@ -156,7 +156,7 @@ impl Share<TokenBucket> for SharedBucket {
         self.on(|tat, bucket, _| update(tat, |tat| bucket.look(tat, now, cost, spare)))
     }
 
-    /// The same as [`update`] with [`take`](Algorithm::take), with the answer put together once it
+    /// As [`Algorithm::take`], with the answer put together once it
     /// stands: the way of nearly every call. Always inlined, so that the parts of the answer that the
     /// caller does not ask for are not computed, and the others not copied.
     #[inline(always)]

@@ -78,7 +78,7 @@ impl<A: Algorithm> RateLimiter<A> {
         self.rebuilt(|watch| watch.observed_by(observer))
     }
 
-    /// Counts every decision, for [`Snapshot::totals`].
+    /// Counts every decision, for [`Snapshot::totals`](crate::Snapshot::totals).
     ///
     /// Part of building a limiter: what comes back is at rest and shares nothing with clones that
     /// were made before.

@@ -11,7 +11,7 @@ use crate::concurrency::bounds::{Bounds, at_most};
 ///
 /// No threshold is to be known. In return it must see most of what its callee is asked: put it in
 /// front of a server's own handlers, or where one client has the callee to itself. Many clients of
-/// one server each measure the queue that the others make; for those take [`Aimd`](super::Aimd).
+/// one server each measure the queue that the others make; for those take [`Aimd`](crate::concurrency::Aimd).
 ///
 /// Calls that fail, and those whose outcome is [ignored](seawall_core::Outcome::Ignored), say nothing
 /// about latency and do not move the limit. A call that its caller gave up counts with the time that
