@@ -9,7 +9,9 @@ use crate::{
     BalancerSnapshot, Config, ConfigBuilder, EndpointSet, Keyed, MakeEndpoint, Once, PickContext,
     Picked, Tried,
     elsewhere::{Elsewhere, Left},
+    route::Routed,
     shared::{Cached, Nothing, Shared},
+    tiers::Tiers,
 };
 
 /// Spreads calls over the endpoints of a set: each goes to the less loaded of two.
@@ -171,11 +173,11 @@ impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
     pub(crate) fn pick_with(
         &mut self,
         left: &mut Left,
-        PickContext { key, tried }: PickContext<'_>,
+        PickContext { key, tried, subset }: PickContext<'_>,
     ) -> Result<(Picked, S), Nothing> {
         self.shared.refresh(&mut self.cached);
         loop {
-            let elsewhere = Elsewhere { left: &mut *left, tried, key };
+            let elsewhere = Elsewhere { left: &mut *left, tried, key, subset };
             match self.shared.pick(&self.cached, &mut self.rng, elsewhere) {
                 // The set changed between the look and the pick.
                 Err(Nothing::Stale) => self.cached = self.shared.load(),
@@ -213,7 +215,8 @@ impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
     /// Whether the policy's table shows the set as it is now. One that is made in the background,
     /// as a large [`Maglev`](crate::Maglev)'s is, follows a change after a while; picks never wait.
     pub fn is_settled(&self) -> bool {
-        self.shared.load().placement.is_settled()
+        let members = self.shared.load();
+        members.placement.is_settled() && members.tiers.as_ref().is_none_or(Tiers::is_settled)
     }
 
     /// Examines the interval since the last sweep, and ejects endpoints by success rate and failure
@@ -313,6 +316,14 @@ where
     pub fn hash_key<K>(self, source: K) -> BalancerBuilder<M, T, Keyed<R, K>> {
         let Self { set, make, config, admits, track, resend } = self;
         let resend = Keyed::new(resend, source);
+        BalancerBuilder { set, make, config, admits, track, resend }
+    }
+
+    /// Finds the subset of a [`Split`](crate::Split) that a request names, as by a header. Comes after
+    /// [`resend`](Self::resend), if that is set.
+    pub fn split_by<F>(self, name: F) -> BalancerBuilder<M, T, Routed<R, F>> {
+        let Self { set, make, config, admits, track, resend } = self;
+        let resend = Routed::new(resend, name);
         BalancerBuilder { set, make, config, admits, track, resend }
     }
 

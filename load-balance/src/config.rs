@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use seawall_core::{Clock, ConfigError};
 
 use crate::{
-    ActiveChecks, Ejection, Observer, Policy, SlowStart, Subset, elsewhere::MOST_PICKS,
-    events::Watch,
+    ActiveChecks, Ejection, Failover, Observer, Policy, SlowStart, Split, Subset, ZoneAware,
+    elsewhere::MOST_PICKS, events::Watch, route::Routes,
 };
 
 /// How a balancer behaves. Made by [`Config::builder`].
@@ -15,6 +15,9 @@ use crate::{
 /// |---|---|
 /// | [`policy`](ConfigBuilder::policy) | [`Policy::PowerOfTwo`] |
 /// | [`subset`](ConfigBuilder::subset) | none: all endpoints |
+/// | [`failover`](ConfigBuilder::failover) | [`Failover::new`] |
+/// | [`zone_aware`](ConfigBuilder::zone_aware) | none |
+/// | [`split`](ConfigBuilder::split) | none |
 /// | [`wait_for_endpoints`](ConfigBuilder::wait_for_endpoints) | 5 s |
 /// | [`max_picks`](ConfigBuilder::max_picks) | 5 |
 /// | [`ejection`](ConfigBuilder::ejection) | [`Ejection::new`] |
@@ -32,6 +35,7 @@ pub struct Config {
     pub(crate) retry_after: Duration,
     pub(crate) policy: Policy,
     pub(crate) subset: Option<Subset>,
+    pub(crate) routes: Routes,
     pub(crate) wait_for_endpoints: Duration,
     pub(crate) max_picks: u8,
     pub(crate) ejection: Option<Ejection>,
@@ -57,6 +61,7 @@ impl Default for Config {
             retry_after: Duration::from_secs(30),
             policy: Policy::default(),
             subset: None,
+            routes: Routes::default(),
             // As long as a resolver waits for one answer of a name server: a set that is empty for
             // longer than that is empty for good, as far as the caller is concerned.
             wait_for_endpoints: Duration::from_secs(5),
@@ -111,6 +116,25 @@ impl ConfigBuilder {
     /// set.
     pub fn subset(mut self, subset: impl Into<Option<Subset>>) -> Self {
         self.config.subset = subset.into();
+        self
+    }
+
+    /// How calls move on to endpoints of a higher priority; with an over-provisioning factor of 140
+    /// percent unless set.
+    pub fn failover(mut self, failover: Failover) -> Self {
+        self.config.routes.failover = failover;
+        self
+    }
+
+    /// Keeps calls in the caller's zone; zones do not matter unless set.
+    pub fn zone_aware(mut self, zones: impl Into<Option<ZoneAware>>) -> Self {
+        self.config.routes.zones = zones.into();
+        self
+    }
+
+    /// Splits calls among subsets of the endpoints; they are one set unless set.
+    pub fn split(mut self, split: impl Into<Option<Split>>) -> Self {
+        self.config.routes.split = split.into();
         self
     }
 
@@ -183,6 +207,7 @@ impl ConfigBuilder {
             let value = format!("{:?}", config.retry_after);
             return Err(ConfigError::new("retry_after", value, "at most a day"));
         }
+        config.routes.check()?;
         config.policy.check().map_err(|error| error.within("policy"))?;
         if let Some(subset) = &config.subset {
             subset.check().map_err(|error| error.within("subset"))?;

@@ -24,12 +24,13 @@ use crate::{HashKey, Tried};
 pub struct PickContext<'a> {
     pub(crate) key: Option<HashKey>,
     pub(crate) tried: Option<&'a Tried>,
+    pub(crate) subset: Option<&'a str>,
 }
 
 impl<'a> PickContext<'a> {
     /// Nothing is known.
     pub const fn new() -> Self {
-        Self { key: None, tried: None }
+        Self { key: None, tried: None, subset: None }
     }
 
     /// What keeps the call together with others, for
@@ -37,6 +38,14 @@ impl<'a> PickContext<'a> {
     #[must_use]
     pub const fn with_key(mut self, key: HashKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// The subset of a [`Split`](crate::Split) that the call goes to. One that does not exist, or has
+    /// no endpoint, counts as none.
+    #[must_use]
+    pub const fn with_subset(mut self, name: &'a str) -> Self {
+        self.subset = Some(name);
         self
     }
 

@@ -46,4 +46,5 @@ pub(crate) struct Elsewhere<'a> {
     pub(crate) left: &'a mut Left,
     pub(crate) tried: Option<&'a Tried>,
     pub(crate) key: Option<HashKey>,
+    pub(crate) subset: Option<&'a str>,
 }

@@ -64,6 +64,7 @@ struct Call<S, E, T, R, K, Q> {
     sent: Option<Q>,
     tried: Option<Tried>,
     key: Option<HashKey>,
+    subset: Option<Arc<str>>,
     left: Left,
     picks: u8,
     unready: u8,
@@ -77,12 +78,14 @@ where
     T: Clone,
     R: Resend<Req> + Clone,
 {
+    #[expect(clippy::too_many_arguments, reason = "all that is known of a call")]
     pub(crate) fn new(
         balancer: &Balancer<S, T, R>,
         sent: R::Sent,
         kept: R::Kept,
         tried: Option<Tried>,
         key: Option<HashKey>,
+        subset: Option<Arc<str>>,
         left: Left,
         picked: Result<(Picked, S), Nothing>,
     ) -> Self {
@@ -98,6 +101,7 @@ where
             sent: Some(sent),
             tried,
             key,
+            subset,
             left,
             picks: 1,
             unready: 0,
@@ -115,8 +119,12 @@ where
         let mut rng = self.shared.rng();
         loop {
             let members = self.shared.load();
-            let elsewhere =
-                Elsewhere { left: &mut self.left, tried: self.tried.as_ref(), key: self.key };
+            let elsewhere = Elsewhere {
+                left: &mut self.left,
+                tried: self.tried.as_ref(),
+                key: self.key,
+                subset: self.subset.as_deref(),
+            };
             match self.shared.pick(&members, &mut rng, elsewhere) {
                 Err(Nothing::Stale) => {}
                 picked => return picked,

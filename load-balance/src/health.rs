@@ -162,6 +162,11 @@ impl Health {
         self.ejected.load(Relaxed)
     }
 
+    /// How many endpoints are not well, of those that would get calls.
+    pub(crate) fn unwell(&self) -> usize {
+        self.unwell.load(Relaxed)
+    }
+
     /// A call has begun at one of the endpoints.
     #[inline]
     pub(crate) fn begun(&self) {
@@ -604,6 +609,12 @@ impl State {
     /// Whether active checks keep the endpoint out.
     pub(crate) fn is_failing(&self) -> bool {
         self.word.load(Relaxed) & FAILING != 0
+    }
+
+    /// Whether nothing else is wrong than that the endpoint's service could not be made.
+    pub(crate) fn is_broken_alone(&self) -> bool {
+        let word = self.word.load(Acquire);
+        word & BROKEN != 0 && word >> FLAGS == 0
     }
 
     /// The endpoint's service could not be made.

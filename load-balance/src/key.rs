@@ -112,6 +112,10 @@ impl<Req, R: Resend<Req>, K: KeySource<Req>> Resend<Req> for Keyed<R, K> {
     fn key(&self, request: &Req) -> Option<HashKey> {
         self.source.key(request).or_else(|| self.resend.key(request))
     }
+
+    fn subset(&self, request: &Req) -> Option<std::sync::Arc<str>> {
+        self.resend.subset(request)
+    }
 }
 
 impl<E, R: JudgeUnsent<E>, K> JudgeUnsent<E> for Keyed<R, K> {

@@ -55,6 +55,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod area;
 mod balancer;
 mod check;
 mod config;
@@ -82,6 +83,7 @@ mod pick;
 mod picked;
 mod policy;
 mod resend;
+mod route;
 mod rule;
 mod service;
 mod set;
@@ -92,6 +94,7 @@ mod snapshot;
 mod sticky;
 mod subset;
 mod sync;
+mod tiers;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod tried;
@@ -128,6 +131,7 @@ pub use metrics::MetricsObserver;
 pub use picked::Picked;
 pub use policy::{PeakEwma, Policy};
 pub use resend::{CloneRequest, JudgeUnsent, Once, Resend, Unsent};
+pub use route::{Failover, Routed, Select, Split, ZoneAware};
 pub use rule::{CustomRule, Roster, Rule, View};
 pub use set::{EndpointSet, Source};
 pub use slow_start::SlowStart;
@@ -136,6 +140,7 @@ pub use snapshot::{BalancerSnapshot, EndpointSnapshot, EndpointState};
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use sticky::{StickyFuture, StickyLayer, StickyService};
 pub use subset::Subset;
+pub use tiers::RouteSnapshot;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use tracing::TracingObserver;

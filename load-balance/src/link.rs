@@ -90,6 +90,13 @@ pub(crate) enum NoService {
     Failed,
 }
 
+impl<S> Link<S> {
+    /// Whether a service that could not be made may be tried again.
+    pub(crate) fn may_retry(&self, now: Instant) -> bool {
+        self.retry_at.load(Relaxed) <= now.as_nanos()
+    }
+}
+
 impl<S: Clone> Link<S> {
     pub(crate) fn new() -> Self {
         Self {
@@ -146,11 +153,6 @@ impl<S: Clone> Link<S> {
                 Err(NoService::Failed)
             }
         }
-    }
-
-    /// Whether a service that could not be made may be tried again.
-    pub(crate) fn may_retry(&self, now: Instant) -> bool {
-        self.retry_at.load(Relaxed) <= now.as_nanos()
     }
 
     /// The service has failed for good; the next pick makes another.

@@ -2,10 +2,11 @@
 
 use std::{any::Any, sync::Arc};
 
-use seawall_core::{Endpoint, EndpointId, Health as Registered};
+use seawall_core::{Endpoint, EndpointId, Health as Registered, Instant};
 
 use crate::{
     Policy, Roster, Subset,
+    area::Area,
     health::Health,
     link::Link,
     node::Node,
@@ -13,8 +14,11 @@ use crate::{
         Table,
         place::{Placed, Placement},
     },
+    route::Routes,
     rule::Listed,
     set::Batch,
+    shared::Turn,
+    tiers::Tiers,
 };
 
 /// The endpoints of a balancer at one moment. Each list is ordered by id.
@@ -25,6 +29,8 @@ pub(crate) struct Members<S> {
     pub(crate) drained: Vec<Entry<S>>,
     pub(crate) table: Table,
     pub(crate) placement: Placement,
+    /// The parts that the entries are in, where they are not all one.
+    pub(crate) tiers: Option<Tiers>,
     /// The sum of the weights.
     pub(crate) weights: u64,
 }
@@ -33,6 +39,7 @@ pub(crate) struct Entry<S> {
     pub(crate) node: Arc<Node>,
     pub(crate) link: Arc<Link<S>>,
     pub(crate) weight: u16,
+    pub(crate) priority: u32,
     /// Its registry says that it does not work: used only when there is nothing better.
     pub(crate) critical: bool,
 }
@@ -57,6 +64,34 @@ impl<S> Placed for Entry<S> {
     }
 }
 
+impl<S> Placed for &Entry<S> {
+    fn id(&self) -> &EndpointId {
+        self.node.id()
+    }
+
+    fn weight(&self) -> u16 {
+        self.weight
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
+    }
+}
+
+impl<S> Listed for Vec<&Entry<S>> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn node(&self, at: usize) -> &Node {
+        &self[at].node
+    }
+
+    fn weight(&self, at: usize) -> u16 {
+        self[at].weight
+    }
+}
+
 impl<S> Listed for Vec<Entry<S>> {
     fn len(&self) -> usize {
         self.len()
@@ -78,7 +113,8 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
     pub(crate) fn empty(policy: &Policy) -> Self {
         let table = Table::new(policy, &Roster::new(&Vec::<Entry<S>>::new()));
         let placement = Placement::new(policy);
-        Self { entries: Vec::new(), drained: Vec::new(), table, placement, weights: 0 }
+        let (entries, drained) = (Vec::new(), Vec::new());
+        Self { entries, drained, table, placement, tiers: None, weights: 0 }
     }
 
     /// The snapshot after `batch`.
@@ -87,6 +123,7 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
         batch: &Batch,
         policy: &Policy,
         subset: Option<Subset>,
+        routes: &Arc<Routes>,
         health: &Arc<Health>,
     ) -> (Self, Retired) {
         let mut retired = Retired::new();
@@ -142,7 +179,8 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
         let table = Table::new(policy, &Roster::new(&entries));
         let placement = self.placement.after(&self.entries, &entries);
         let weights = entries.iter().map(|entry| u64::from(entry.weight)).sum();
-        (Self { entries, drained, table, placement, weights }, retired)
+        let tiers = Tiers::new(&entries, self.tiers.as_ref(), routes, policy, health);
+        (Self { entries, drained, table, placement, tiers, weights }, retired)
     }
 
     /// Leaves only those of `subset` among the entries that may be picked.
@@ -187,6 +225,28 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
     }
 }
 
+impl<S> Members<S> {
+    /// All that may be picked.
+    #[inline]
+    pub(crate) fn whole<'a>(&'a self, turn: &'a Turn) -> Area<'a> {
+        Area {
+            places: None,
+            table: &self.table,
+            placement: &self.placement,
+            turn,
+            weights: self.weights,
+            panicking: None,
+        }
+    }
+}
+
+impl<S> Entry<S> {
+    /// Whether its service could not be made, but may be tried again.
+    pub(crate) fn may_recover(&self, now: Instant) -> bool {
+        self.node.state().is_broken_alone() && self.link.may_retry(now)
+    }
+}
+
 /// Another set of endpoints may begin or end panic, which is told after the lock of the set.
 struct TellPanic(Arc<Health>);
 
@@ -202,6 +262,7 @@ impl<S: Clone + Send + Sync + 'static> Entry<S> {
             node: Arc::new(Node::new(endpoint.clone(), health.clone())),
             link: Arc::new(Link::new()),
             weight: endpoint.weight(),
+            priority: endpoint.priority(),
             critical: endpoint.health() == Registered::Critical,
         }
     }
@@ -229,6 +290,7 @@ impl<S: Clone + Send + Sync + 'static> Entry<S> {
             node: self.node.clone(),
             link,
             weight: endpoint.weight(),
+            priority: endpoint.priority(),
             critical: endpoint.health() == Registered::Critical,
         }
     }

@@ -1,6 +1,6 @@
 //! How a request is kept, so that another endpoint can have it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{HashKey, Tried};
 
@@ -27,6 +27,11 @@ pub trait Resend<Req> {
 
     /// What keeps the call together with others, if the request says.
     fn key(&self, _request: &Req) -> Option<HashKey> {
+        None
+    }
+
+    /// The subset of a [`Split`](crate::Split) that the request names, if it does.
+    fn subset(&self, _request: &Req) -> Option<Arc<str>> {
         None
     }
 }

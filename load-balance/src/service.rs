@@ -25,10 +25,11 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let tried = self.resend.tried(&request);
         let key = self.resend.key(&request);
+        let subset = self.resend.subset(&request);
         let (sent, kept) = self.resend.first(request);
         let mut left = Left::default();
-        let context = PickContext { key, tried: tried.as_ref() };
+        let context = PickContext { key, tried: tried.as_ref(), subset: subset.as_deref() };
         let picked = self.pick_with(&mut left, context);
-        ResponseFuture::new(self, sent, kept, tried, key, left, picked)
+        ResponseFuture::new(self, sent, kept, tried, key, subset, left, picked)
     }
 }

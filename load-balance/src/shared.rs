@@ -12,6 +12,7 @@ use seawall_core::{Admission, Clock, Reason, Rejection, Retry};
 
 use crate::{
     Config, Ejection, EndpointSet, PickContext, Picked, Policy, Subset, View,
+    area::Area,
     elsewhere::{Elsewhere, Left},
     health::Health,
     keeper::{Keeper, Kept},
@@ -19,12 +20,14 @@ use crate::{
     members::{Entry, Members, Retired},
     node::Node,
     pick::{hashed, least_in_flight, power_of_two, random, round_robin},
+    route::Routes,
     set::{Batch, Watcher},
     sync::{
         AtomicU64, Mutex,
         Ordering::{Acquire, Relaxed, Release},
         lock,
     },
+    tiers::Tiers,
     view::Field,
     wait::Waiting,
 };
@@ -42,6 +45,7 @@ pub(crate) struct Shared<S> {
     pub(crate) set: EndpointSet,
     policy: Policy,
     subset: Option<Subset>,
+    routes: Arc<Routes>,
     pub(crate) turn: Turn,
     make: Box<Make<S>>,
     keeper: Keeper,
@@ -65,6 +69,15 @@ struct Current<S> {
 pub(crate) struct Turn(AtomicU64);
 
 impl Turn {
+    pub(crate) fn starting_at(place: u64) -> Self {
+        Self(AtomicU64::new(place))
+    }
+
+    /// Another that goes on from here.
+    pub(crate) fn copy(&self) -> Self {
+        Self::starting_at(self.0.load(Relaxed))
+    }
+
     /// The next place in the cycle.
     #[inline]
     pub(crate) fn next(&self) -> u64 {
@@ -125,8 +138,9 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             set: set.clone(),
             policy: config.policy,
             subset: config.subset,
+            routes: Arc::new(config.routes),
             // A random start keeps the clients of a service out of step with each other.
-            turn: Turn(AtomicU64::new(start.into())),
+            turn: Turn::starting_at(start.into()),
             make: {
                 // A balancer may be made outside of the runtime that its calls run in.
                 let weak = weak.clone();
@@ -174,7 +188,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     }
 
     pub(crate) fn has_endpoints(&self) -> bool {
-        !self.current.members.load().entries.is_empty()
+        let members = self.current.members.load();
+        !members.entries.is_empty() && members.tiers.as_ref().is_none_or(Tiers::has_endpoints)
     }
 
     /// The refusal of a call for which there is no endpoint.
@@ -241,8 +256,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         rng: &mut Rng,
         context: PickContext<'_>,
     ) -> Result<Picked, Nothing> {
-        let PickContext { key, tried } = context;
-        let mut elsewhere = Elsewhere { left: &mut Left::default(), tried, key };
+        let PickContext { key, tried, subset } = context;
+        let mut elsewhere = Elsewhere { left: &mut Left::default(), tried, key, subset };
         let chosen = self.choose(members, rng, &mut elsewhere)?;
         if let Some(tried) = tried {
             tried.add(chosen.entry.node.id());
@@ -260,26 +275,56 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         if members.entries.is_empty() {
             return Err(Nothing::Empty);
         }
-        let mut view = Field::new(self, members, rng, elsewhere);
+        let Some(tiers) = &members.tiers else {
+            let whole = members.whole(&self.turn);
+            return self.choose_in(members, whole, rng, elsewhere, true).ok_or(Nothing::Unfit);
+        };
+        let way = tiers.choose(elsewhere.subset, &members.entries, &self.health, rng);
+        // What a part refuses another one may take, before the reasons to refuse are given up.
+        for anyone in [false, true] {
+            for way in std::iter::once(way).chain(tiers.others(way)) {
+                let area = tiers.area(way).ok_or(Nothing::Empty)?;
+                let chosen = self.choose_in(members, area, rng, elsewhere, anyone);
+                if let Some(chosen) = chosen {
+                    return Ok(chosen);
+                }
+            }
+        }
+        Err(Nothing::Unfit)
+    }
+
+    /// Picks in one part of the set; with `anyone`, somebody who should not be picked if there is
+    /// nobody else.
+    #[inline]
+    fn choose_in<'a>(
+        &self,
+        members: &'a Members<S>,
+        area: Area<'_>,
+        rng: &mut Rng,
+        elsewhere: &Elsewhere<'_>,
+        anyone: bool,
+    ) -> Option<Chosen<'a, S>> {
+        let mut view = Field::new(self, members, area, rng, elsewhere);
         loop {
             let picked = match &self.policy {
                 Policy::PowerOfTwo | Policy::PeakEwma(_) => power_of_two(&mut view),
                 Policy::RoundRobin => round_robin(&mut view),
                 Policy::Random => random(&mut view),
                 Policy::LeastInFlight => least_in_flight(&mut view),
-                Policy::Custom(_) => members
-                    .table
-                    .custom
-                    .as_ref()
-                    .and_then(|rule| rule.pick(&mut View::new(&mut view))),
+                Policy::Custom(_) => {
+                    area.table.custom.as_ref().and_then(|rule| rule.pick(&mut View::new(&mut view)))
+                }
                 Policy::ConsistentHash(rule) => {
-                    hashed(&mut view, &members.placement, rule, elsewhere.key)
+                    hashed(&mut view, area.placement, rule, elsewhere.key)
                 }
             };
             if let Some(at) = picked {
-                return Ok(Chosen { entry: &members.entries[at], begun: view.begun() });
+                return Some(Chosen {
+                    entry: &members.entries[area.place(at)],
+                    begun: view.begun(),
+                });
             }
-            view.relax().ok_or(Nothing::Unfit)?;
+            view.relax(anyone)?;
         }
     }
 
@@ -340,7 +385,8 @@ impl<S: Clone + Send + Sync + 'static> Kept for Shared<S> {
 impl<S: Clone + Send + Sync + 'static> Watcher for Shared<S> {
     fn changed(&self, batch: &Batch) -> Retired {
         let old = self.current.members.load_full();
-        let (new, mut retired) = old.after(batch, &self.policy, self.subset, &self.health);
+        let (new, mut retired) =
+            old.after(batch, &self.policy, self.subset, &self.routes, &self.health);
         self.current.members.store(Arc::new(new));
         // Release: pairs with the Acquire in `load`, which then sees the snapshot stored above.
         self.current.version.fetch_add(1, Release);

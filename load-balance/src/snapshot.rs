@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use seawall_core::{Address, EndpointId, Health};
 
-use crate::{members::Entry, set::Source, shared::Shared};
+use crate::{RouteSnapshot, members::Entry, set::Source, shared::Shared, tiers::Tiers};
 
 /// A balancer at one moment.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct BalancerSnapshot {
     pub endpoints: Vec<EndpointSnapshot>,
     /// So few endpoints are well that ejected and critical ones are used again.
     pub panicking: bool,
+    /// What each part of the set gets; none where it is not in parts.
+    pub routes: Vec<RouteSnapshot>,
     /// Where the set's changes come from, and whether they still do.
     pub source: Source,
 }
@@ -109,7 +111,14 @@ impl BalancerSnapshot {
             .map(|(entry, drained)| EndpointSnapshot::of(entry, drained, shared))
             .collect();
         endpoints.sort_by(|a, b| a.id.cmp(&b.id));
-        Self { endpoints, panicking: shared.health.panicking(), source: shared.set.source() }
+        let route = |tiers: &Tiers| tiers.snapshot(&members.entries, &shared.health);
+        let routes = members.tiers.as_ref().map(route).unwrap_or_default();
+        Self {
+            endpoints,
+            routes,
+            panicking: shared.health.panicking(),
+            source: shared.set.source(),
+        }
     }
 }
 

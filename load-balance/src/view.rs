@@ -4,6 +4,7 @@ use fastrand::Rng;
 
 use crate::{
     HashKey,
+    area::Area,
     elsewhere::Elsewhere,
     health::{Costs, Standing},
     members::Members,
@@ -23,6 +24,7 @@ pub(crate) struct Field<'a, 'b, S> {
     plain: bool,
     shared: &'a Shared<S>,
     members: &'a Members<S>,
+    area: Area<'a>,
     rng: &'a mut Rng,
     elsewhere: &'a Elsewhere<'b>,
     relaxed: u8,
@@ -38,6 +40,7 @@ impl<'a, 'b, S: Clone + Send + Sync + 'static> Field<'a, 'b, S> {
     pub(crate) fn new(
         shared: &'a Shared<S>,
         members: &'a Members<S>,
+        area: Area<'a>,
         rng: &'a mut Rng,
         elsewhere: &'a Elsewhere<'b>,
     ) -> Self {
@@ -47,11 +50,12 @@ impl<'a, 'b, S: Clone + Send + Sync + 'static> Field<'a, 'b, S> {
                 && elsewhere.left.is_empty(),
             shared,
             members,
+            area,
             rng,
             elsewhere,
             relaxed: 0,
             refused: 0,
-            panicking: None,
+            panicking: area.panicking,
             costs: shared.health.costs(),
             begun: false,
         }
@@ -60,9 +64,12 @@ impl<'a, 'b, S: Clone + Send + Sync + 'static> Field<'a, 'b, S> {
 
 impl<S> Field<'_, '_, S> {
     /// Gives up the next reason that has left an endpoint out, if there is one.
-    pub(crate) fn relax(&mut self) -> Option<()> {
+    /// Only with `anyone` those who fail or were tried.
+    pub(crate) fn relax(&mut self, anyone: bool) -> Option<()> {
         let reasons = [SLOW_START, TRIED, UNFIT];
-        let next = reasons.into_iter().find(|reason| self.refused & !self.relaxed & reason != 0)?;
+        let reasons = if anyone { &reasons[..] } else { &reasons[..1] };
+        let next =
+            reasons.iter().copied().find(|reason| self.refused & !self.relaxed & reason != 0)?;
         self.relaxed |= next;
         Some(())
     }
@@ -94,7 +101,7 @@ impl<S> Field<'_, '_, S> {
 impl<S: Clone + Send + Sync + 'static> Field<'_, '_, S> {
     /// The share of an endpoint about which there is something to say.
     fn share_of(&mut self, at: usize) -> Option<f64> {
-        let entry = &self.members.entries[at];
+        let entry = &self.members.entries[self.area.place(at)];
         let node = &*entry.node;
         if self.elsewhere.left.holds(node) {
             return None;
@@ -133,17 +140,17 @@ impl<S: Clone + Send + Sync + 'static> Field<'_, '_, S> {
 
 impl<S: Clone + Send + Sync + 'static> Candidates for Field<'_, '_, S> {
     fn len(&self) -> usize {
-        self.members.entries.len()
+        self.area.places.map_or(self.members.entries.len(), <[u32]>::len)
     }
 
     #[inline]
     fn draw(&mut self) -> usize {
-        self.members.table.draw(self.members.entries.len(), self.rng)
+        self.area.table.draw(self.len(), self.rng)
     }
 
     #[inline]
     fn turn(&mut self) -> usize {
-        self.members.table.at(self.shared.turn.next())
+        self.area.table.at(self.area.turn.next())
     }
 
     fn rng(&mut self) -> &mut Rng {
@@ -152,7 +159,7 @@ impl<S: Clone + Send + Sync + 'static> Candidates for Field<'_, '_, S> {
 
     #[inline(always)]
     fn share(&mut self, at: usize) -> Option<f64> {
-        let entry = &self.members.entries[at];
+        let entry = &self.members.entries[self.area.place(at)];
         // Without a call, so that the processor fetches two candidates at once.
         if self.plain && !entry.critical && entry.node.state().is_plain() {
             return Some(1.0);
@@ -162,7 +169,7 @@ impl<S: Clone + Send + Sync + 'static> Candidates for Field<'_, '_, S> {
 
     #[inline]
     fn load(&self, at: usize) -> f64 {
-        let node = &self.members.entries[at].node;
+        let node = &self.members.entries[self.area.place(at)].node;
         let in_flight = node.in_flight() as f64;
         match &self.costs {
             None => in_flight,
@@ -172,11 +179,11 @@ impl<S: Clone + Send + Sync + 'static> Candidates for Field<'_, '_, S> {
 
     #[inline]
     fn weight(&self, at: usize) -> f64 {
-        self.members.entries[at].weight.into()
+        self.members.entries[self.area.place(at)].weight.into()
     }
 
     fn node(&self, at: usize) -> &Node {
-        &self.members.entries[at].node
+        &self.members.entries[self.area.place(at)].node
     }
 
     fn key(&self) -> Option<HashKey> {
@@ -184,17 +191,17 @@ impl<S: Clone + Send + Sync + 'static> Candidates for Field<'_, '_, S> {
     }
 
     fn in_flight(&self, at: usize) -> f64 {
-        self.members.entries[at].node.in_flight() as f64
+        self.members.entries[self.area.place(at)].node.in_flight() as f64
     }
 
     fn take(&mut self, at: usize, percent: u32) -> bool {
-        let entry = &self.members.entries[at];
+        let entry = &self.members.entries[self.area.place(at)];
         let health = &self.shared.health;
         let (well, all) = if self.panicking() { (1, 1) } else { health.well() };
         let calls = u128::from(health.in_flight() + 1);
         // The share of those that are out goes to the others.
         let most = calls * u128::from(percent) * u128::from(entry.weight) * u128::from(all);
-        let cap = most.div_ceil(100 * u128::from(self.members.weights.max(1)) * u128::from(well));
+        let cap = most.div_ceil(100 * u128::from(self.area.weights.max(1)) * u128::from(well));
         let node = &entry.node;
         if u128::from(node.in_flight()) >= cap {
             return false;
