@@ -1,7 +1,6 @@
 //! What a client does so that its calls survive.
 
 mod circuit_breaker;
-mod duration;
 mod load_balance;
 mod rate_limit;
 mod retry;
@@ -50,7 +49,7 @@ pub use retry::{Backoff, Retries, RetryOn};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "seawall_core::duration::option", skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: Retries,
     #[serde(skip_serializing_if = "Vec::is_empty")]

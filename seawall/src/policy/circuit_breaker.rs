@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use seawall_core::duration;
 use serde::{Deserialize, Serialize};
-
-use super::duration;
 
 /// When an endpoint is left alone, and when it is tried again. Each endpoint has a breaker of its
 /// own.

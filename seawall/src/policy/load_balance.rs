@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use seawall_core::ConfigError;
+use seawall_core::{ConfigError, duration};
 use seawall_load_balance::Ejection;
 use serde::{Deserialize, Serialize};
-
-use super::duration;
 
 /// How endpoints are picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

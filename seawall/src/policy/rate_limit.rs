@@ -2,10 +2,8 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use seawall_core::ConfigError;
+use seawall_core::{ConfigError, duration};
 use serde::{Deserialize, Serialize};
-
-use super::duration;
 
 /// How many calls a client may make; retries of a call do not count again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use seawall_core::ConfigError;
+use seawall_core::{ConfigError, duration};
 use serde::{Deserialize, Serialize};
-
-use super::duration;
 
 /// More retries than this are a load on the servers and no help to the caller.
 const MOST_ATTEMPTS: u32 = 100;
