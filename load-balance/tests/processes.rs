@@ -16,8 +16,9 @@ use http::Method;
 use reqwest::Request;
 use seawall_core::Endpoint;
 use seawall_load_balance::{
-    Balancer, BalancerSnapshot, Config, ConfigBuilder, Ejection, EndpointSet,
-    reqwest::{MakeClient, balance},
+    ActiveChecks, Balancer, BalancerSnapshot, Config, ConfigBuilder, Ejection, EndpointSet,
+    EndpointState, Picker,
+    reqwest::{HttpCheck, MakeClient, balance},
     tonic::{MakeChannel, balance_with},
 };
 use seawall_test_support::{Child, EchoClient, EchoRequest, GrpcServer, HttpServer};
@@ -148,4 +149,31 @@ async fn http_survives_a_killed_and_a_stopped_process() {
         matches!(timeout(PATIENCE, call).await, Ok(Some(_)))
     })
     .await;
+}
+
+#[tokio::test]
+async fn checks_see_a_stopped_and_a_killed_process_without_any_call() {
+    let (mut children, set) = servers(HTTP).await;
+    let check = HttpCheck::new(MakeClient::new("orders.test"), "http://orders.test/ok");
+    let checks = ActiveChecks::new(check)
+        .with_interval(Duration::from_millis(10))
+        .with_timeout(PATIENCE)
+        .with_unhealthy_threshold(2);
+    let config = Config::builder().checks(checks).build().unwrap();
+    let picker = Picker::with_config(set, config);
+    let until = async |at: usize, state: EndpointState| {
+        let turned = async {
+            while picker.snapshot().endpoints[at].state != state {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(timeout(Duration::from_secs(5), turned).await.is_ok(), "{:?}", picker.snapshot());
+    };
+    children[0].pause().unwrap();
+    until(0, EndpointState::CheckFailing).await;
+    children[0].resume().unwrap();
+    until(0, EndpointState::In).await;
+    children[1].kill().unwrap();
+    until(1, EndpointState::CheckFailing).await;
+    assert!(picker.snapshot().endpoints.iter().all(|endpoint| endpoint.calls == 0));
 }
