@@ -10,6 +10,8 @@
 //! `server::ServerLayer` answers in place of an axum or tonic server. The limiter is a token bucket
 //! unless it is made [of](RateLimiter::of) another [`algorithm`].
 //!
+//! Which algorithm suits, and what differs from governor and x/time/rate, says the [`guide`].
+//!
 //! What is measured is calls, or cells where a call costs more than one, counted when they start. How
 //! long they take does not matter; that is what a limit on [`concurrency`] is for. A [`Pacer`] lets calls
 //! out at an even distance.
@@ -56,6 +58,10 @@ mod config;
 mod decision;
 mod events;
 mod future;
+#[doc = include_str!("guide/which.md")]
+#[doc = include_str!("guide/window_edge.svg")]
+#[doc = include_str!("guide/moving.md")]
+pub mod guide {}
 pub mod key;
 mod keyed;
 mod layer;
