@@ -7,6 +7,7 @@
 
 use std::{borrow::Cow, collections::HashSet, fmt};
 
+use foldhash::fast::RandomState;
 use seawall_core::Endpoint;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -117,7 +118,8 @@ impl<'a> Visitor<'a> for &mut Reader<'_, 'a> {
 impl Instances {
     /// Ids are unique on a node only; where two nodes use the same, the node is added.
     fn tell_apart(&mut self, nodes: &[Cow<'_, str>]) {
-        let mut seen = HashSet::with_capacity(self.endpoints.len());
+        let mut seen =
+            HashSet::with_capacity_and_hasher(self.endpoints.len(), RandomState::default());
         let twice = self.endpoints.iter().map(Endpoint::id).filter(|id| !seen.insert(*id));
         let twice: HashSet<_> = twice.cloned().collect();
         if twice.is_empty() {

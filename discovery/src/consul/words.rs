@@ -2,10 +2,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use foldhash::fast::RandomState;
+
 /// Keeps each word of an answer once: tags, zones and the keys of metadata are the same on most
 /// instances.
 #[derive(Default)]
-pub(super) struct Words(HashSet<Arc<str>>);
+pub(super) struct Words(HashSet<Arc<str>, RandomState>);
 
 impl Words {
     pub(super) fn shared(&mut self, word: &str) -> Arc<str> {
