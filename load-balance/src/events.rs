@@ -55,6 +55,15 @@ pub trait Observer: Send + Sync {
         let _ = (name, endpoint, error);
     }
 
+    /// There was no connection to an endpoint to send a call on: it could not be made, it closed
+    /// before it took the call, or the endpoint's service failed before it was ready. Told for each
+    /// endpoint that a call meets so, as far as [`JudgeUnsent`](crate::JudgeUnsent) knows.
+    ///
+    /// The address may be out of date: a reason to ask its source again.
+    fn unreachable(&self, name: Option<&str>, endpoint: &EndpointId) {
+        let _ = (name, endpoint);
+    }
+
     /// A call was refused, because there was no endpoint for it.
     fn rejected(&self, name: Option<&str>, rejection: &Rejection) {
         let _ = (name, rejection);

@@ -156,12 +156,18 @@ where
     T: Track<S::Response, E, Picked>,
     R: JudgeUnsent<E>,
 {
+    fn tell_unreachable(&self, picked: &Picked) {
+        let watch = self.shared.health.watch();
+        watch.tell(|observer, name| observer.unreachable(name, picked.id()));
+    }
+
     /// The endpoint's service broke before the request was handed to it.
     fn broken(&mut self, error: E, picked: Picked) -> Result<(Picked, S), E> {
         let next = self.next(&picked);
         match self.resend.unsent(&error) {
             Unsent::Rejected(_) => picked.unsent(),
             Unsent::No | Unsent::NoConnection => {
+                self.tell_unreachable(&picked);
                 self.shared.discard(picked.node());
                 picked.finish(Outcome::Failure);
             }
@@ -193,6 +199,9 @@ where
         let unsent = self.resend.unsent(&error);
         if unsent == Unsent::No {
             return Ok(self.track.track(Err(error), picked));
+        }
+        if unsent == Unsent::NoConnection {
+            self.tell_unreachable(&picked);
         }
         let next = match again(&self.resend, &mut self.kept) {
             Some(sent) => {

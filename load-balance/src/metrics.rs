@@ -15,6 +15,7 @@ use crate::{Ejected, Observer, Panic, Returned};
 /// | `seawall.load_balance.panic` | gauge: 1 while it lasts | `name` |
 /// | `seawall.load_balance.check_changes` | counter | `name`, `passing` |
 /// | `seawall.load_balance.construction_failures` | counter | `name` |
+/// | `seawall.load_balance.connection_failures` | counter | `name` |
 /// | `seawall.load_balance.rejections` | counter | `name` |
 /// | `seawall.load_balance.calls` | counter, with [`calls`](Self::calls) | `name`, `outcome` |
 /// | `seawall.load_balance.latency` | histogram of seconds to the answer, with `calls` | `name` |
@@ -115,6 +116,11 @@ impl Observer for MetricsObserver {
 
     fn not_made(&self, name: Option<&str>, _: &EndpointId, _: &str) {
         metrics::counter!("seawall.load_balance.construction_failures", "name" => label(name))
+            .increment(1);
+    }
+
+    fn unreachable(&self, name: Option<&str>, _: &EndpointId) {
+        metrics::counter!("seawall.load_balance.connection_failures", "name" => label(name))
             .increment(1);
     }
 

@@ -6,7 +6,8 @@ use seawall_core::{EndpointId, Rejection};
 use crate::{Ejected, Observer, Panic, Returned};
 
 /// Logs what changes (ejections, the begin of panic and failing checks at `WARN`, their ends at
-/// `INFO`) and refusals (at `DEBUG`), all with the target `seawall::load_balance`.
+/// `INFO`) and, at `DEBUG`, refusals and endpoints without a connection, all with the target
+/// `seawall::load_balance`.
 ///
 /// # Examples
 ///
@@ -58,6 +59,11 @@ impl Observer for TracingObserver {
         let endpoint = endpoint.as_str();
         let what = "service of endpoint could not be made";
         warn!(target: "seawall::load_balance", name, endpoint, error, "{what}");
+    }
+
+    fn unreachable(&self, name: Option<&str>, endpoint: &EndpointId) {
+        let endpoint = endpoint.as_str();
+        debug!(target: "seawall::load_balance", name, endpoint, "no connection to endpoint");
     }
 
     fn rejected(&self, name: Option<&str>, rejection: &Rejection) {

@@ -7,18 +7,19 @@ use std::{
     collections::BTreeSet,
     io::{Error as IoError, ErrorKind},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use common::{Probes, of};
-use seawall_core::{Admission, Endpoint, Error, Foretell, Reason, Rejection, Retry};
+use common::{Probes, endpoint, of};
+use seawall_core::{Admission, Endpoint, EndpointId, Error, Foretell, Reason, Rejection, Retry};
 use seawall_load_balance::{
-    Attempt, Balancer, CloneRequest, Config, JudgeUnsent, Picker, Resend, Tried, Unsent,
+    Attempt, Balancer, CloneRequest, Config, EndpointSet, JudgeUnsent, Observer, Picker, Resend,
+    Tried, Unsent,
 };
-use seawall_test_support::Reply;
+use seawall_test_support::{Probe, Readiness, Reply};
 use tower::ServiceExt;
 
 /// As `CloneRequest`, and a refused connection is unsent.
@@ -66,6 +67,66 @@ fn refused() -> Reply<String, IoError> {
 fn rejected(after: u64) -> Reply<String, Error<IoError>> {
     let retry = Retry::After(Duration::from_secs(after));
     Reply::error(Rejection::new(Reason::CircuitOpen).retry(retry).into())
+}
+
+/// Ids that the observer was told to be unreachable.
+#[derive(Default)]
+struct Unreachable(Mutex<Vec<String>>);
+
+impl Observer for Unreachable {
+    fn unreachable(&self, name: Option<&str>, endpoint: &EndpointId) {
+        assert_eq!(name, Some("orders"));
+        self.0.lock().unwrap().push(endpoint.to_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_without_a_connection_is_told_to_be_unreachable_and_no_other() {
+    let told = Arc::new(Unreachable::default());
+    for id in ["well", "failing", "refusing", "broken"] {
+        let make = |endpoint: &Endpoint| {
+            let id = endpoint.id().to_string();
+            let broken = id == "broken";
+            let probe = Probe::new(move |_: u32| match id.as_str() {
+                "well" => Reply::ok(()),
+                "failing" => Reply::error(ErrorKind::ConnectionReset.into()),
+                _ => Reply::error(ErrorKind::ConnectionRefused.into()),
+            });
+            Ok::<_, IoError>(probe.readiness(move || {
+                if broken { Readiness::Error(ErrorKind::Other.into()) } else { Readiness::Ready }
+            }))
+        };
+        let balancer = Balancer::builder(EndpointSet::from_endpoints([endpoint(id)]), make)
+            .config(Config::builder().name("orders").observer(told.clone()))
+            .resend(Reconnect)
+            .build()
+            .unwrap();
+        assert_eq!(balancer.oneshot(7).await.is_ok(), id == "well");
+    }
+    assert_eq!(*told.0.lock().unwrap(), ["refusing", "broken"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_endpoint_that_a_call_finds_unreachable_is_told_once() {
+    let told = Arc::new(Unreachable::default());
+    let probes = Probes::new(&["a", "b", "c"], |_| Box::new(|_| refused()));
+    let config = Config::builder().name("orders").observer(told.clone());
+    let balancer = Balancer::builder(probes.set(), probes.make());
+    let balancer = balancer.config(config).resend(Reconnect).build().unwrap();
+    balancer.oneshot(7).await.unwrap_err();
+    told.0.lock().unwrap().sort();
+    assert_eq!(*told.0.lock().unwrap(), ["a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_by_a_layer_of_ours_is_not_unreachable() {
+    let told = Arc::new(Unreachable::default());
+    let probes = Probes::new(&["open"], |_| Box::new(|_| rejected(1)));
+    let config = Config::builder().name("orders").observer(told.clone());
+    let balancer = Balancer::builder(probes.set(), probes.make());
+    let balancer = balancer.config(config).resend(CloneRequest).build().unwrap();
+    balancer.oneshot(7).await.unwrap_err();
+    assert!(told.0.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,7 @@ use seawall_core::{Clock, Guard, Outcome};
 use seawall_load_balance::{
     Config, Ejection, EndpointSet, MetricsObserver, Observer, Picker, TracingObserver,
 };
+use seawall_test_support::{Probe, Readiness};
 
 /// Ejects one of two for a failure, brings it back by hand.
 fn story(observer: Arc<dyn Observer>) {
@@ -41,6 +42,21 @@ async fn refusal(observer: Arc<dyn Observer>) {
     };
     let balancer = seawall_load_balance::Balancer::builder(EndpointSet::new(), make)
         .config(config.wait_for_endpoints(std::time::Duration::ZERO))
+        .build()
+        .unwrap();
+    tower::ServiceExt::oneshot(balancer, ()).await.unwrap_err();
+}
+
+/// A call to an endpoint whose service is broken.
+async fn unreachable(observer: Arc<dyn Observer>) {
+    let make = |_: &seawall_core::Endpoint| {
+        let probe = Probe::always(());
+        Ok::<Probe<(), (), io::Error>, io::Error>(
+            probe.readiness(|| Readiness::Error(io::ErrorKind::BrokenPipe.into())),
+        )
+    };
+    let balancer = seawall_load_balance::Balancer::builder(endpoints(1), make)
+        .config(Config::builder().name("orders").observer(observer))
         .build()
         .unwrap();
     tower::ServiceExt::oneshot(balancer, ()).await.unwrap_err();
@@ -110,6 +126,7 @@ fn metrics_are_counted_by_name_and_cause_and_never_by_endpoint() {
     metrics::with_local_recorder(&recorded, || {
         story(Arc::new(MetricsObserver::default().calls()));
         runtime.block_on(refusal(Arc::new(MetricsObserver::default())));
+        runtime.block_on(unreachable(Arc::new(MetricsObserver::default())));
     });
     let lines: Vec<_> =
         recorded.0.lock().unwrap().iter().map(|(key, value)| format!("{key} {value}")).collect();
@@ -117,6 +134,7 @@ fn metrics_are_counted_by_name_and_cause_and_never_by_endpoint() {
         lines,
         [
             "seawall.load_balance.calls{name=orders,outcome=failure} 1",
+            "seawall.load_balance.connection_failures{name=orders} 1",
             "seawall.load_balance.ejections{name=orders,cause=consecutive_failures} 1",
             "seawall.load_balance.latency{name=orders} 1",
             // It began and it ended.
@@ -154,10 +172,11 @@ fn events_are_logged_with_their_fields() {
     tracing::subscriber::with_default(subscriber, || {
         story(Arc::new(TracingObserver::default()));
         runtime.block_on(refusal(Arc::new(TracingObserver::default())));
+        runtime.block_on(unreachable(Arc::new(TracingObserver::default())));
     });
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     let flat: Vec<_> = text.lines().map(str::trim).collect();
-    assert_eq!(flat.len(), 5, "{text}");
+    assert_eq!(flat.len(), 6, "{text}");
     assert!(flat[0].starts_with("WARN seawall::load_balance: endpoint taken out name=\"orders\""));
     assert!(flat[0].ends_with("cause=\"consecutive_failures\" time=30s"), "{text}");
     assert!(flat[1].starts_with("WARN") && flat[1].ends_with("well=1 endpoints=2"), "{text}");
@@ -166,4 +185,7 @@ fn events_are_logged_with_their_fields() {
     let refused = "DEBUG seawall::load_balance: call refused name=\"orders\" \
                    rejection=no endpoint to call (orders)";
     assert_eq!(flat[4], refused);
+    let unreachable = "DEBUG seawall::load_balance: no connection to endpoint name=\"orders\" \
+                       endpoint=\"e000000\"";
+    assert_eq!(flat[5], unreachable);
 }
