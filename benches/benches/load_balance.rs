@@ -180,6 +180,12 @@ fn maglev() -> Policy {
     Policy::ConsistentHash(ConsistentHash::maglev(Maglev::new()))
 }
 
+fn least_in_flight(c: &mut Criterion) {
+    let mut group = c.benchmark_group("pick_least_in_flight_100000");
+    let mut one = picker(endpoints(100_000), Policy::LeastInFlight);
+    group.bench_function("seawall", |b| b.iter(|| pick(&mut one)));
+}
+
 /// More keys than caches hold endpoints of, one after the other.
 fn keys() -> impl Iterator<Item = [u8; 16]> {
     let mut rng = fastrand::Rng::with_seed(1);
@@ -302,5 +308,15 @@ fn changes(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, p2c, ewma, round_robin, in_turn_by_weight, by_key, shared_call, changes);
+criterion_group!(
+    benches,
+    p2c,
+    ewma,
+    round_robin,
+    in_turn_by_weight,
+    least_in_flight,
+    by_key,
+    shared_call,
+    changes
+);
 criterion_main!(benches);
