@@ -163,7 +163,7 @@ mod tests {
             // Parts are rounded down, one by each zone at most.
             if all.iter().any(|zone| zone.well > 0) {
                 let whole = parts.iter().sum::<u32>() + all.len() as u32;
-                prop_assert!(whole >= 10_000 || all[0].well == all.iter().map(|z| z.well).sum());
+                prop_assert!(whole >= 10_000 || all[0].well == all.iter().map(|z| z.well).sum::<usize>());
             }
         }
     }
