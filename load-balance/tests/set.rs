@@ -11,12 +11,11 @@ use std::{
     },
 };
 
-use common::{Probes, endpoint, of};
+use common::{endpoint, of};
 use futures::{StreamExt, stream};
 use seawall_core::{Change, Endpoint, Guard, Health, Outcome};
 use seawall_load_balance::{Balancer, EndpointSet, Picked, Picker, Source};
 use tokio_stream::wrappers::ReceiverStream;
-use tower::ServiceExt;
 
 /// Counts services made and services alive.
 #[derive(Clone, Default)]
@@ -265,50 +264,6 @@ async fn the_task_ends_with_the_last_handle() {
     assert!(!changes.is_closed(), "so does its clone");
     drop(clone);
     changes.closed().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_thousand_calls_outlive_a_thousand_changes() {
-    let ids: Vec<_> = (0..20).map(|number| format!("e{number}")).collect();
-    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-    let probes = Probes::held(&ids);
-    let set = probes.set();
-    let balancer = Balancer::builder(set.clone(), probes.make()).build().unwrap();
-    let calls: Vec<_> = (0..1000).map(|_| tokio::spawn(balancer.clone().oneshot(0))).collect();
-    let changing = tokio::task::spawn_blocking({
-        let ids: Vec<_> = ids.iter().map(|id| (*id).to_owned()).collect();
-        move || {
-            let mut rng = seawall_test_support::Rng::new();
-            for _ in 0..1000 {
-                let id = &ids[rng.usize(..ids.len())];
-                set.apply([match rng.u8(..3) {
-                    0 => Change::Remove(id.as_str().into()),
-                    1 => Change::Insert(endpoint(id).with_weight(rng.u16(..4))),
-                    _ => Change::Insert(Endpoint::new(
-                        id.as_str(),
-                        format!("127.0.0.1:{}", rng.u16(1..)).parse().unwrap(),
-                    )),
-                }]);
-            }
-            set.replace(ids.iter().map(|id| endpoint(id)));
-        }
-    });
-    changing.await.unwrap();
-    let release = async {
-        loop {
-            ids.iter().for_each(|id| probes.handle(id).release_all());
-            tokio::task::yield_now().await;
-        }
-    };
-    let all = async {
-        for call in calls {
-            call.await.unwrap().unwrap();
-        }
-    };
-    tokio::select! { () = release => {}, () = all => {} }
-    let snapshot = balancer.snapshot();
-    assert!(snapshot.endpoints.iter().all(|e| e.in_flight == 0), "{snapshot:?}");
-    probes.assert_idle();
 }
 
 #[test]
