@@ -124,6 +124,7 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
         policy: &Policy,
         subset: Option<Subset>,
         routes: &Arc<Routes>,
+        turn: &Turn,
         health: &Arc<Health>,
     ) -> (Self, Retired) {
         let mut retired = Retired::new();
@@ -179,7 +180,7 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
         let table = Table::new(policy, &Roster::new(&entries));
         let placement = self.placement.after(&self.entries, &entries);
         let weights = entries.iter().map(|entry| u64::from(entry.weight)).sum();
-        let tiers = Tiers::new(&entries, self.tiers.as_ref(), routes, policy, health);
+        let tiers = Tiers::new(&entries, self.tiers.as_ref(), routes, policy, turn, health);
         (Self { entries, drained, table, placement, tiers, weights }, retired)
     }
 

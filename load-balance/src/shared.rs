@@ -386,7 +386,7 @@ impl<S: Clone + Send + Sync + 'static> Watcher for Shared<S> {
     fn changed(&self, batch: &Batch) -> Retired {
         let old = self.current.members.load_full();
         let (new, mut retired) =
-            old.after(batch, &self.policy, self.subset, &self.routes, &self.health);
+            old.after(batch, &self.policy, self.subset, &self.routes, &self.turn, &self.health);
         self.current.members.store(Arc::new(new));
         // Release: pairs with the Acquire in `load`, which then sees the snapshot stored above.
         self.current.version.fetch_add(1, Release);

@@ -108,12 +108,14 @@ pub struct RouteSnapshot {
 }
 
 impl Tiers {
-    /// The parts of `entries`, or nothing where they are all one.
+    /// The parts of `entries`, or nothing where they are all one. New parts begin their turns where
+    /// the whole set's, `turn`, is: a seed rules them too.
     pub(crate) fn new<S>(
         entries: &[Entry<S>],
         old: Option<&Self>,
         routes: &Arc<Routes>,
         policy: &Policy,
+        turn: &Turn,
         health: &Health,
     ) -> Option<Self> {
         let divided = routes.divide() || entries.iter().any(|entry| entry.priority != 0);
@@ -121,7 +123,10 @@ impl Tiers {
             return None;
         }
         let endpoints: Vec<_> = entries.iter().map(|entry| entry.node.endpoint()).collect();
-        let leaf = |places: Vec<u32>, old: Option<&Leaf>| Leaf::new(places, entries, old, policy);
+        let leaf = |places: Vec<u32>, old: Option<&Leaf>| {
+            let turn = old.map_or(turn, |leaf| &leaf.turn).copy();
+            Leaf::new(places, entries, policy, turn)
+        };
         let mut subsets = Vec::new();
         for (name, weight, places) in split(routes, &endpoints) {
             let before = old.and_then(|old| old.subsets.iter().find(|s| s.name == name));
@@ -260,17 +265,14 @@ impl Tiers {
 }
 
 impl Leaf {
-    fn new<S>(places: Vec<u32>, all: &[Entry<S>], old: Option<&Self>, policy: &Policy) -> Self {
+    fn new<S>(places: Vec<u32>, all: &[Entry<S>], policy: &Policy, turn: Turn) -> Self {
         let entries: Vec<_> = places.iter().map(|at| &all[*at as usize]).collect();
         let roster = Roster::new(&entries);
         Self {
             table: Table::new(policy, &roster),
             // Anew: its old list is gone, and a part of a set is small or its policy needs none.
             placement: Placement::new(policy).after(&[], &entries),
-            turn: old.map_or_else(
-                || Turn::starting_at(fastrand::u16(..).into()),
-                |leaf| leaf.turn.copy(),
-            ),
+            turn,
             weights: entries.iter().map(|entry| u64::from(entry.weight())).sum(),
             places,
         }

@@ -224,6 +224,32 @@ fn turns_in_a_part_are_exact_and_go_on_over_changes() {
 }
 
 #[test]
+fn equal_seeds_give_equal_turns_in_every_part() {
+    let picks = || -> Vec<_> {
+        let zones = (0..3).flat_map(|priority| {
+            let zoned = zone('a', 20).chain(zone('b', 40)).enumerate();
+            zoned.map(move |(at, e)| {
+                Endpoint::new(format!("{priority}{at:03}"), e.address().clone())
+                    .with_zone(e.zone().unwrap().to_owned())
+                    .with_tags((at % 2 == 0).then_some("canary"))
+                    .with_priority(priority)
+            })
+        });
+        let config = Config::builder()
+            .policy(Policy::RoundRobin)
+            .split(canary())
+            .zone_aware(ZoneAware::new("a"))
+            .seed(7);
+        let mut picker = Picker::with_config(zones.collect(), config.build().unwrap());
+        (0..200).map(|_| picker.pick().unwrap().id().to_string()).collect()
+    };
+    let first = picks();
+    for _ in 0..5 {
+        assert_eq!(picks(), first);
+    }
+}
+
+#[test]
 fn a_key_keeps_its_endpoint_within_its_part() {
     let policy = Policy::ConsistentHash(ConsistentHash::ring(Ring::new()));
     let set = level('a', 0, 10, 10).chain(level('b', 1, 10, 10)).collect();
