@@ -1,5 +1,8 @@
 //! What a balancer is told once.
 
+#[cfg(feature = "serde")]
+pub(crate) mod spec;
+
 use std::{sync::Arc, time::Duration};
 
 use seawall_core::{Clock, ConfigError};
@@ -29,7 +32,37 @@ use crate::{
 /// | [`observer`](ConfigBuilder::observer) | none |
 /// | [`clock`](ConfigBuilder::clock) | [`Clock::fast`] |
 /// | [`seed`](ConfigBuilder::seed) | random |
+///
+/// # In a file
+///
+/// With the feature `serde` it is read from the same names, durations as text; what is not known or
+/// out of its range is refused with its path. A policy is a name (`p2c`, `peak_ewma`, `round_robin`,
+/// `random`, `least_in_flight`, `ring`, `maglev`, `rendezvous`) or a map from it to its settings;
+/// `false` turns ejection off, or its row of failures. Observer, checks, clock and rules of the
+/// user's are code: add them to [`ConfigBuilder::from`] the configuration.
+///
+/// ```
+/// # #[cfg(feature = "serde")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use seawall_load_balance::{ActiveChecks, Config, ConfigBuilder, TcpCheck};
+///
+/// let config: Config = serde_json::from_str(
+///     r#"{
+///         "policy": {"peak_ewma": {"decay": "5s"}},
+///         "ejection": {"consecutive_failures": 3, "base_time": "10s"},
+///         "slow_start": {"window": "30s"},
+///         "wait_for_endpoints": "2s"
+///     }"#,
+/// )?;
+/// let config = ConfigBuilder::from(config).checks(ActiveChecks::new(TcpCheck)).build()?;
+/// # let _ = config;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "serde"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "spec::Spec"))]
 pub struct Config {
     pub(crate) watch: Watch,
     pub(crate) retry_after: Duration,
@@ -83,6 +116,13 @@ impl Default for Config {
 #[must_use = "a builder does nothing until `build`"]
 pub struct ConfigBuilder {
     config: Config,
+}
+
+/// Goes on from a configuration, such as one from a file.
+impl From<Config> for ConfigBuilder {
+    fn from(config: Config) -> Self {
+        Self { config }
+    }
 }
 
 impl ConfigBuilder {

@@ -52,19 +52,31 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// # let _ = ejection;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Ejection {
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "consecutive_failures", deserialize_with = "crate::config::spec::or_off")
+    )]
     consecutive: Option<u32>,
+    #[cfg_attr(feature = "serde", serde(rename = "consecutive_gateway_failures"))]
     gateway: Option<u32>,
+    #[cfg_attr(feature = "serde", serde(rename = "consecutive_local_failures"))]
     local: Option<u32>,
     enforcement_percent: u8,
     success_rate: Option<SuccessRate>,
     failure_percentage: Option<FailurePercentage>,
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration"))]
     interval: Duration,
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration"))]
     base_time: Duration,
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration"))]
     max_time: Duration,
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration"))]
     jitter: Duration,
     max_percent: u8,
     last: bool,
+    #[cfg_attr(feature = "serde", serde(with = "seawall_core::duration::option"))]
     abandoned_after: Option<Duration>,
 }
 

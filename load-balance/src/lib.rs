@@ -42,7 +42,7 @@
 //! | `http` | in-flight counts until the body ends, requests that can be sent again, keys from requests |
 //! | `tonic` | one lazy channel per endpoint, for generated clients |
 //! | `reqwest` | one client per endpoint, or rewritten URLs, as a service and a middleware |
-//! | `serde` | `Serialize` for snapshots |
+//! | `serde` | `Deserialize` for configurations, `Serialize` for snapshots |
 //! | `metrics` | `MetricsObserver` |
 //! | `tracing` | `TracingObserver` |
 //! | `full` | all of these |

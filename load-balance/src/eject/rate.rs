@@ -12,6 +12,7 @@ use crate::EjectCause;
 /// interval, those whose rate is below the mean by more than `factor` times the standard deviation
 /// of the population.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct SuccessRate {
     pub(crate) factor: f64,
     pub(crate) minimum_endpoints: u32,
@@ -75,6 +76,7 @@ impl Default for SuccessRate {
 /// field says "greater than or equal", its algorithm "greater"), this follows the field, as Envoy
 /// does.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct FailurePercentage {
     pub(crate) threshold: u8,
     pub(crate) minimum_endpoints: u32,
