@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use seawall_core::{ConfigError, Endpoint};
+use seawall_core::{ConfigError, Endpoint, EndpointId};
 use seawall_discovery::Resolver;
 use seawall_load_balance::{self as load_balance, EndpointSet};
 
@@ -78,10 +78,17 @@ impl Setup {
                 Some(time) => detection.ejection().with_abandoned_after(time),
                 None => detection.ejection(),
             });
-        load_balance::Config::builder()
+        let config = load_balance::Config::builder()
             .name(self.service.clone())
             .wait_for_endpoints(self.policy.load_balance.wait_for_endpoints)
-            .ejection(ejection)
+            .ejection(ejection);
+        match &self.source {
+            Source::Resolver(resolver) => {
+                let (resolver, service) = (resolver.clone(), self.service.clone());
+                config.observer(Arc::new(AskAnew { resolver, service }))
+            }
+            Source::Nowhere | Source::Fixed(_) => config,
+        }
     }
 
     /// The endpoints, which follow the resolver from here on.
@@ -105,6 +112,18 @@ impl Setup {
                 Ok(EndpointSet::from_stream(resolver.watch(&self.service)))
             }
         }
+    }
+}
+
+/// Has the registry asked again when an endpoint cannot be reached: what is known may be old.
+struct AskAnew {
+    resolver: Arc<dyn Resolver>,
+    service: Arc<str>,
+}
+
+impl load_balance::Observer for AskAnew {
+    fn unreachable(&self, _: Option<&str>, _: &EndpointId) {
+        self.resolver.resolve_now(&self.service);
     }
 }
 

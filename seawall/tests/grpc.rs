@@ -4,8 +4,8 @@ use std::{error::Error, time::Duration};
 
 use futures::{StreamExt, stream};
 use seawall::{
-    core::{Reason, Rejection},
-    discovery::{Memory, Registrar, Registration},
+    core::{Endpoint, Reason, Rejection},
+    discovery::{Memory, Publisher, Registrar, Registration, Resolver, Watch},
     grpc::{GrpcBuilder, GrpcClient},
     policy::{CircuitBreaker, LoadBalance, Policy, RateLimit, Retries, RetryOn},
 };
@@ -266,4 +266,39 @@ async fn what_cannot_be_built_is_refused() {
     let policy = Policy::new().circuit_breaker(CircuitBreaker::new().max_requests(0));
     let error = seawall::grpc("echo").endpoints(["a:1"]).policy(policy).build().unwrap_err();
     assert!(error.to_string().contains("circuit_breaker"), "{error}");
+}
+
+/// A registry that is as old as it was until it is asked anew.
+struct Old {
+    publisher: Publisher,
+    new: Endpoint,
+}
+
+impl Resolver for Old {
+    fn watch(&self, _: &str) -> Watch {
+        self.publisher.subscribe()
+    }
+
+    fn resolve_now(&self, service: &str) {
+        assert_eq!(service, "echo");
+        self.publisher.publish(vec![self.new.clone()]);
+    }
+}
+
+#[tokio::test]
+async fn the_registry_is_asked_anew_when_an_endpoint_cannot_be_reached() {
+    let (gone, server) = (GrpcServer::start().await, GrpcServer::start().await);
+    let endpoint = |server: &GrpcServer| {
+        let address = server.address();
+        Endpoint::new(address.to_string(), address.try_into().unwrap())
+    };
+    let (publisher, new) = (Publisher::new(), endpoint(&server));
+    publisher.publish(vec![endpoint(&gone)]);
+    gone.kill();
+    let client = seawall::grpc("echo").resolver(Old { publisher, new }).build().unwrap();
+    let mut client = EchoClient::new(client);
+    // The first one may be lost: there is nobody else while it looks.
+    let _ = client.unary(hello()).await;
+    let answer = client.unary(hello()).await.unwrap().into_inner();
+    assert_eq!(answer.server, server.address().to_string());
 }
