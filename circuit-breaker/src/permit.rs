@@ -4,7 +4,7 @@
 //! call was abandoned, and [`OnDrop`](crate::OnDrop) says what that counts as. Whatever happens to a
 //! call, then, the breaker hears of it, and a probe's slot comes back.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, mem, ops::Deref, sync::Arc, time::Duration};
 
 use seawall_core::{Guard, Outcome};
 
@@ -67,7 +67,7 @@ macro_rules! permit {
 
             /// The call ended like this.
             #[inline]
-            pub fn finish(mut self, outcome: Outcome) {
+            pub fn finish(self, outcome: Outcome) {
                 self.0.finish(outcome);
             }
 
@@ -94,7 +94,13 @@ macro_rules! permit {
             }
 
             #[inline]
-            fn finish(mut self, outcome: Outcome) {
+            fn finish(self, outcome: Outcome) {
+                self.0.finish(outcome);
+            }
+
+            /// What is not told apart counts as answered when it ends.
+            #[inline]
+            fn finish_answered(self, outcome: Outcome) {
                 self.0.finish(outcome);
             }
         }
@@ -141,9 +147,12 @@ impl<P: Deref<Target = Shared>> Held<P> {
     }
 
     #[inline]
-    fn finish(&mut self, outcome: Outcome) {
-        if let Some(shared) = self.shared.take() {
-            shared.finish(self.ticket, outcome);
+    fn finish(mut self, outcome: Outcome) {
+        let (shared, ticket) = (self.shared.take(), self.ticket.copied());
+        // Nothing is left to drop; without this the compiler keeps the whole in memory for it.
+        mem::forget(self);
+        if let Some(shared) = shared {
+            shared.finish(ticket, outcome);
         }
     }
 }

@@ -127,7 +127,11 @@ pub(crate) fn tell(
     retry_after: Option<Duration>,
     responded: bool,
 ) {
-    if responded || outcome == Outcome::Success {
+    let answered = responded || outcome == Outcome::Success;
+    if answered && retry_after.is_none() {
+        return guard.finish_answered(outcome);
+    }
+    if answered {
         guard.answered();
     }
     if let Some(wait) = retry_after {

@@ -110,6 +110,16 @@ pub trait Guard {
 
     /// The call has ended.
     fn finish(self, outcome: Outcome);
+
+    /// The callee has answered, and with that the call has ended: [`answered`](Self::answered), then
+    /// [`finish`](Self::finish), for guards that can tell both in one step.
+    fn finish_answered(mut self, outcome: Outcome)
+    where
+        Self: Sized,
+    {
+        self.answered();
+        self.finish(outcome);
+    }
 }
 
 /// Tells both, the first one first.
@@ -132,6 +142,11 @@ impl<A: Guard, B: Guard> Guard for (A, B) {
     fn finish(self, outcome: Outcome) {
         self.0.finish(outcome);
         self.1.finish(outcome);
+    }
+
+    fn finish_answered(self, outcome: Outcome) {
+        self.0.finish_answered(outcome);
+        self.1.finish_answered(outcome);
     }
 }
 
@@ -158,6 +173,12 @@ impl<G: Guard> Guard for Option<G> {
     fn finish(self, outcome: Outcome) {
         if let Some(guard) = self {
             guard.finish(outcome);
+        }
+    }
+
+    fn finish_answered(self, outcome: Outcome) {
+        if let Some(guard) = self {
+            guard.finish_answered(outcome);
         }
     }
 }
