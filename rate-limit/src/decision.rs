@@ -12,8 +12,10 @@ const NEVER: u64 = u64::MAX;
 /// The divisions are left to whoever asks, because most callers do not.
 #[derive(Clone, Copy)]
 pub(crate) struct Standing {
-    /// The most cells that can pass at once.
-    pub(crate) limit: u32,
+    /// The most cells that can pass at once; at most 32 bits.
+    // Here and in `Rejected` all are whole words: an answer is copied by words, and to read one that
+    // was written in parts stalls the processor for longer than the decision takes.
+    pub(crate) limit: u64,
     /// What is left, `unit` for each cell.
     pub(crate) room: u64,
     pub(crate) unit: NonZeroU64,
@@ -28,7 +30,11 @@ impl Standing {
     }
 
     pub(crate) fn remaining(&self) -> u32 {
-        u32::try_from(self.room / self.unit).unwrap_or(u32::MAX).min(self.limit)
+        (self.room / self.unit).min(self.limit) as u32
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit as u32
     }
 
     pub(crate) fn reset_after(&self) -> Duration {
@@ -69,7 +75,7 @@ impl Allowed {
 
     /// The most cells that can pass at once: the burst of a bucket, the limit of a window.
     pub fn limit(&self) -> u32 {
-        self.standing.limit
+        self.standing.limit()
     }
 
     /// How many cells are left now.
@@ -112,7 +118,7 @@ pub struct Rejected {
     standing: Standing,
     wait_nanos: u64,
     /// Of several limits, the one that refused.
-    index: u16,
+    index: u64,
 }
 
 impl Rejected {
@@ -149,7 +155,7 @@ impl Rejected {
 
     /// The most cells that can pass at once: the burst of a bucket, the limit of a window.
     pub fn limit(&self) -> u32 {
-        self.standing.limit
+        self.standing.limit()
     }
 
     /// How many cells are left now; fewer than were asked for.
@@ -171,10 +177,10 @@ impl Rejected {
     /// Which of [several](crate::algorithm::Several) limits refused, counted from 0: the last one to
     /// let the call through.
     pub fn index(&self) -> usize {
-        self.index.into()
+        self.index as usize
     }
 
-    pub(crate) fn at(self, index: u16) -> Self {
+    pub(crate) fn at(self, index: u64) -> Self {
         Self { index, ..self }
     }
 

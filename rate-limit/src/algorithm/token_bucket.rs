@@ -101,7 +101,7 @@ impl TokenBucket {
     #[inline]
     fn standing(&self, tat: u64, now: Instant, now_units: u64) -> Standing {
         Standing {
-            limit: self.quota.capacity(),
+            limit: self.quota.capacity().into(),
             room: self.capacity.saturating_sub(tat.saturating_sub(now_units)),
             unit: self.scale.per_cell,
             reset_nanos: self.nanos_until(tat, now),

@@ -35,7 +35,7 @@ impl Window {
 
     pub(super) fn standing(&self, used: u32, reset: Instant, now: Instant) -> Standing {
         Standing {
-            limit: self.limit,
+            limit: self.limit.into(),
             room: self.limit.saturating_sub(used).into(),
             unit: NonZeroU64::MIN,
             reset_nanos: reset.as_nanos().saturating_sub(now.as_nanos()),

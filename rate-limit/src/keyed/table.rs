@@ -139,7 +139,7 @@ impl Table {
     }
 
     /// The place of the key with this hash, which it gets now if it has none: one that was never
-    /// used, or that of a key whose state is at rest.
+    /// used, or else that of a key whose state is at rest.
     ///
     /// # Errors
     ///
@@ -155,7 +155,12 @@ impl Table {
         if let Some(held) = self.find(hash) {
             return Ok(held);
         }
-        for place in self.window(hash) {
+        let window = self.window(hash);
+        // A place that was never used comes first: whoever is at rest and comes back then finds its
+        // own where it was, as long as the table has room.
+        let unused = window.iter().position(|place| place.tag.load(Relaxed) == UNUSED);
+        let (before, after) = window.split_at(unused.unwrap_or(0));
+        for place in after.iter().chain(before) {
             let tag = place.tag.load(Relaxed);
             let free = |state| tag == UNUSED || is_at_rest(slot(tag), state);
             if tag & LOCKED != 0 || !free(place.state.load(Relaxed)) || !place.lock(tag) {
@@ -169,10 +174,7 @@ impl Table {
             }
             // Its key has come back meanwhile.
         }
-        Err(self
-            .window(hash)
-            .iter()
-            .map(|place| (slot(place.tag.load(Relaxed)), place.state.load(Relaxed))))
+        Err(window.iter().map(|place| (slot(place.tag.load(Relaxed)), place.state.load(Relaxed))))
     }
 
     /// Every place that was used, locked in turn; with those that are entered before it is asked for,

@@ -66,7 +66,7 @@ impl Writer {
     }
 
     fn write(&self, to: &mut HeaderMap, quota: Quota, standing: &Standing) {
-        let (limit, remaining) = (standing.limit, standing.remaining());
+        let (limit, remaining) = (standing.limit(), standing.remaining());
         let reset = seconds(standing.reset_after());
         let [limit_name, remaining_name, reset_name] = match self.headers {
             Headers::RateLimit => {
