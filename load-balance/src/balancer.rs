@@ -169,20 +169,19 @@ impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
         self.pick_with(&mut Left::default(), context).ok()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pick_with(
         &mut self,
         left: &mut Left,
         PickContext { key, tried, subset }: PickContext<'_>,
     ) -> Result<(Picked, S), Nothing> {
         self.shared.refresh(&mut self.cached);
-        loop {
-            let elsewhere = Elsewhere { left: &mut *left, tried, key, subset };
-            match self.shared.pick(&self.cached, &mut self.rng, elsewhere) {
-                // The set changed between the look and the pick.
-                Err(Nothing::Stale) => self.cached = self.shared.load(),
-                picked => return picked,
-            }
+        let mut elsewhere = Elsewhere { left, tried, key, subset };
+        match self.shared.pick(&self.cached, &mut self.rng, &mut elsewhere) {
+            Ok(picked) => Ok(picked),
+            // The set changed between the look and the pick.
+            Err(Nothing::Stale) => self.shared.pick_from_latest(&mut self.rng, &mut elsewhere),
+            Err(nothing) => Err(nothing),
         }
     }
 

@@ -65,11 +65,27 @@ struct Call<S, E, T, R, K, Q> {
     tried: Option<Tried>,
     key: Option<HashKey>,
     subset: Option<Arc<str>>,
+    /// In a box, because hardly any call leaves the endpoint that was picked first.
+    detour: Option<Box<Detour<E>>>,
+}
+
+/// The way of a call that has left an endpoint.
+struct Detour<E> {
     left: Left,
     picks: u8,
     unready: u8,
     /// Of the refusals met so far, the one that ends first.
     refused: Option<(Option<Duration>, E)>,
+}
+
+impl<E> Detour<E> {
+    fn new(left: Left) -> Self {
+        Self { left, picks: 1, unready: 0, refused: None }
+    }
+
+    fn of(detour: &mut Option<Box<Self>>) -> &mut Self {
+        detour.get_or_insert_with(|| Box::new(Self::new(Left::default())))
+    }
 }
 
 impl<S, T, R, Req> ResponseFuture<S, T, R, Req>
@@ -78,6 +94,8 @@ where
     T: Clone,
     R: Resend<Req> + Clone,
 {
+    // Always inlined, so that what was picked is not copied on the way.
+    #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "all that is known of a call")]
     pub(crate) fn new(
         balancer: &Balancer<S, T, R>,
@@ -102,10 +120,7 @@ where
             tried,
             key,
             subset,
-            left,
-            picks: 1,
-            unready: 0,
-            refused: None,
+            detour: (!left.is_empty()).then(|| Box::new(Detour::new(left))),
         };
         Self { step, call }
     }
@@ -115,29 +130,24 @@ impl<S, E, T, R, K, Q> Call<S, E, T, R, K, Q>
 where
     S: Clone + Send + Sync + 'static,
 {
+    fn detour(&mut self) -> &mut Detour<E> {
+        Detour::of(&mut self.detour)
+    }
+
     fn pick(&mut self) -> Result<(Picked, S), Nothing> {
-        let mut rng = self.shared.rng();
-        loop {
-            let members = self.shared.load();
-            let elsewhere = Elsewhere {
-                left: &mut self.left,
-                tried: self.tried.as_ref(),
-                key: self.key,
-                subset: self.subset.as_deref(),
-            };
-            match self.shared.pick(&members, &mut rng, elsewhere) {
-                Err(Nothing::Stale) => {}
-                picked => return picked,
-            }
-        }
+        let left = &mut Detour::of(&mut self.detour).left;
+        let (tried, subset) = (self.tried.as_ref(), self.subset.as_deref());
+        let mut elsewhere = Elsewhere { left, tried, key: self.key, subset };
+        self.shared.pick_from_latest(&mut self.shared.rng(), &mut elsewhere)
     }
 
     /// Picks an endpoint that this call has not left, and leaves `picked` if there is one.
     fn pick_instead_of(&mut self, picked: &Picked) -> Option<(Picked, S)> {
-        if self.left.is_full() {
+        let left = &mut self.detour().left;
+        if left.is_full() {
             return None;
         }
-        self.left.add(picked.node());
+        left.add(picked.node());
         self.pick().ok()
     }
 
@@ -176,11 +186,12 @@ where
     }
 
     fn next(&mut self, picked: &Picked) -> Option<(Picked, S)> {
-        if self.picks >= self.shared.max_picks {
+        let most = self.shared.max_picks;
+        if self.detour().picks >= most {
             return None;
         }
         let next = self.pick_instead_of(picked)?;
-        self.picks += 1;
+        self.detour().picks += 1;
         Some(next)
     }
 
@@ -219,7 +230,8 @@ where
                         Err(next)
                     }
                     None => {
-                        let (_, error) = self.refused.take().expect("set just above");
+                        let refused = self.detour().refused.take();
+                        let (_, error) = refused.expect("set just above");
                         Ok(self.track.track(Err(error), picked))
                     }
                 }
@@ -236,12 +248,13 @@ where
 
     /// Keeps the refusal that ends first; one that does not know its end comes last.
     fn refuse(&mut self, after: Option<Duration>, error: E) {
-        let sooner = match &self.refused {
+        let refused = &mut self.detour().refused;
+        let sooner = match &*refused {
             None => true,
             Some((kept, _)) => after.unwrap_or(Duration::MAX) < kept.unwrap_or(Duration::MAX),
         };
         if sooner {
-            self.refused = Some((after, error));
+            *refused = Some((after, error));
         }
     }
 }
@@ -276,13 +289,13 @@ where
                         }
                     }
                     Poll::Pending => {
-                        if call.unready >= UNREADY_PICKS {
+                        if call.detour().unready >= UNREADY_PICKS {
                             return Poll::Pending;
                         }
-                        call.unready += 1;
+                        call.detour().unready += 1;
                         let current = picked.as_ref().expect("taken with the step alone");
                         let Some((next, service)) = call.pick_instead_of(current) else {
-                            call.unready = UNREADY_PICKS;
+                            call.detour().unready = UNREADY_PICKS;
                             return Poll::Pending;
                         };
                         if let Some(unready) = picked.take() {

@@ -1,6 +1,6 @@
 //! The right to call one endpoint.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use seawall_core::{Endpoint, EndpointId, Fault, Guard, Instant, Outcome};
 
@@ -23,8 +23,8 @@ use crate::node::Node;
 pub struct Picked {
     /// Taken by whoever tells the node, so that it is told once.
     node: Option<Arc<Node>>,
-    /// Measured only where something reads it.
-    started: Option<Instant>,
+    /// Measured only where something reads it; else the end of time.
+    started: Instant,
     answered: bool,
     /// Where a failure comes from, as far as it was told.
     fault: Option<Fault>,
@@ -34,7 +34,7 @@ impl Picked {
     #[inline]
     /// The call has begun at `node`.
     pub(crate) fn begun(node: Arc<Node>) -> Self {
-        let started = node.health().start();
+        let started = node.health().start().unwrap_or(Instant::MAX);
         Self { node: Some(node), started, answered: false, fault: None }
     }
 
@@ -52,6 +52,11 @@ impl Picked {
         self.node.as_ref().expect("only the end of the call takes the node")
     }
 
+    #[inline]
+    fn started(&self) -> Option<Instant> {
+        (self.started < Instant::MAX).then_some(self.started)
+    }
+
     /// Gives the endpoint back: the call goes elsewhere, and nothing was sent.
     pub(crate) fn unsent(mut self) {
         if let Some(node) = self.node.take() {
@@ -63,7 +68,7 @@ impl Picked {
     fn end(&mut self, outcome: Option<Outcome>) {
         if let Some(node) = self.node.take() {
             // An answer that was merely not read to its end says nothing of slowness.
-            let started = if self.answered { None } else { self.started };
+            let started = if self.answered { None } else { self.started() };
             let usual = if self.answered { Fault::Answer } else { Fault::Local };
             node.end(outcome, self.fault.unwrap_or(usual), started);
         }
@@ -77,7 +82,7 @@ impl Guard for Picked {
             && !self.answered
         {
             self.answered = true;
-            node.health().answered(node, self.started);
+            node.health().answered(node, self.started());
         }
     }
 
@@ -95,6 +100,8 @@ impl Guard for Picked {
     #[inline]
     fn finish(mut self, outcome: Outcome) {
         self.end(Some(outcome));
+        // Nothing is left to drop; without this the compiler keeps the whole in memory for it.
+        mem::forget(self);
     }
 }
 

@@ -210,15 +210,16 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     }
 
     /// Picks an endpoint and takes a clone of its service.
-    #[inline]
+    // Always inlined, so that what is picked is written where the call keeps it and not copied.
+    #[inline(always)]
     pub(crate) fn pick(
         &self,
         members: &Members<S>,
         rng: &mut Rng,
-        mut elsewhere: Elsewhere<'_>,
+        elsewhere: &mut Elsewhere<'_>,
     ) -> Result<(Picked, S), Nothing> {
         loop {
-            let chosen = self.choose(members, rng, &mut elsewhere)?;
+            let chosen = self.choose(members, rng, elsewhere)?;
             let entry = chosen.entry;
             let node = &entry.node;
             match entry.link.service(&*self.make, || node.endpoint(), self.clock()) {
@@ -248,6 +249,21 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         }
     }
 
+    /// Picks from the set as it is now, however often it changes meanwhile.
+    #[inline(never)]
+    pub(crate) fn pick_from_latest(
+        &self,
+        rng: &mut Rng,
+        elsewhere: &mut Elsewhere<'_>,
+    ) -> Result<(Picked, S), Nothing> {
+        loop {
+            match self.pick(&self.load(), rng, elsewhere) {
+                Err(Nothing::Stale) => {}
+                picked => return picked,
+            }
+        }
+    }
+
     /// Picks an endpoint whose service is of no concern.
     #[inline]
     pub(crate) fn pick_alone(
@@ -265,7 +281,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         Ok(chosen.picked())
     }
 
-    #[inline]
+    #[inline(always)]
     fn choose<'a>(
         &self,
         members: &'a Members<S>,
@@ -277,14 +293,25 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         }
         let Some(tiers) = &members.tiers else {
             let whole = members.whole(&self.turn);
-            return self.choose_in(members, whole, rng, elsewhere, true).ok_or(Nothing::Unfit);
+            return self.choose_in(members, &whole, rng, elsewhere, true).ok_or(Nothing::Unfit);
         };
+        self.choose_among(members, tiers, rng, elsewhere)
+    }
+
+    /// Picks in one of the parts that the set is in.
+    fn choose_among<'a>(
+        &self,
+        members: &'a Members<S>,
+        tiers: &Tiers,
+        rng: &mut Rng,
+        elsewhere: &mut Elsewhere<'_>,
+    ) -> Result<Chosen<'a, S>, Nothing> {
         let way = tiers.choose(elsewhere.subset, &members.entries, &self.health, rng);
         // What a part refuses another one may take, before the reasons to refuse are given up.
         for anyone in [false, true] {
             for way in std::iter::once(way).chain(tiers.others(way)) {
                 let area = tiers.area(way).ok_or(Nothing::Empty)?;
-                let chosen = self.choose_in(members, area, rng, elsewhere, anyone);
+                let chosen = self.choose_in(members, &area, rng, elsewhere, anyone);
                 if let Some(chosen) = chosen {
                     return Ok(chosen);
                 }
@@ -299,7 +326,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     fn choose_in<'a>(
         &self,
         members: &'a Members<S>,
-        area: Area<'_>,
+        area: &Area<'_>,
         rng: &mut Rng,
         elsewhere: &Elsewhere<'_>,
         anyone: bool,

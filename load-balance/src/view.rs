@@ -24,7 +24,7 @@ pub(crate) struct Field<'a, 'b, S> {
     plain: bool,
     shared: &'a Shared<S>,
     members: &'a Members<S>,
-    area: Area<'a>,
+    area: &'a Area<'a>,
     rng: &'a mut Rng,
     elsewhere: &'a Elsewhere<'b>,
     relaxed: u8,
@@ -40,7 +40,7 @@ impl<'a, 'b, S: Clone + Send + Sync + 'static> Field<'a, 'b, S> {
     pub(crate) fn new(
         shared: &'a Shared<S>,
         members: &'a Members<S>,
-        area: Area<'a>,
+        area: &'a Area<'a>,
         rng: &'a mut Rng,
         elsewhere: &'a Elsewhere<'b>,
     ) -> Self {
