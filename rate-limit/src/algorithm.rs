@@ -92,8 +92,13 @@ pub trait Algorithm: sealed::Sealed + Clone + fmt::Debug + Send + Sync + 'static
     /// keeps what is left of it, a window what has passed.
     fn adopt(&self, before: &Self, state: &mut Self::State, now: Instant);
 
-    /// The quota that it keeps.
+    /// The quota that it keeps; the first of several.
     fn quota(&self) -> Quota;
+
+    /// All quotas that it keeps, in the order of their places.
+    fn quotas(&self) -> Vec<Quota> {
+        vec![self.quota()]
+    }
 }
 
 /// Algorithms that a list of quotas describes, as in a [`Config`](crate::Config).

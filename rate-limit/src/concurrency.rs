@@ -32,6 +32,7 @@ mod sample;
 #[cfg(feature = "http")]
 mod server;
 mod service;
+mod snapshot;
 mod window;
 
 #[cfg(feature = "reqwest")]
@@ -48,9 +49,10 @@ pub use events::{Observer, Refusal};
 pub use future::ResponseFuture;
 pub use gradient::Gradient;
 pub use layer::ConcurrencyLayer;
-pub use limit::{ConcurrencyLimit, Snapshot};
+pub use limit::ConcurrencyLimit;
 pub use permit::Permit;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use server::{ServerFuture, ServerLayer, ServerService};
 pub use service::ConcurrencyService;
+pub use snapshot::Snapshot;

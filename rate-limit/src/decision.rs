@@ -21,6 +21,8 @@ pub(crate) struct Standing {
     pub(crate) unit: NonZeroU64,
     /// Until everything is back.
     pub(crate) reset_nanos: u64,
+    /// Of several limits, the one that is spoken of.
+    pub(crate) index: u64,
 }
 
 impl Standing {
@@ -88,6 +90,15 @@ impl Allowed {
         self.standing.reset_after()
     }
 
+    /// Which of [several](crate::algorithm::Several) limits has the least left, counted from 0.
+    pub fn index(&self) -> usize {
+        self.standing.index as usize
+    }
+
+    pub(crate) fn at(self, index: u64) -> Self {
+        Self { standing: Standing { index, ..self.standing } }
+    }
+
     #[cfg(feature = "http")]
     pub(crate) fn standing(&self) -> Standing {
         self.standing
@@ -117,13 +128,11 @@ impl fmt::Debug for Allowed {
 pub struct Rejected {
     standing: Standing,
     wait_nanos: u64,
-    /// Of several limits, the one that refused.
-    index: u64,
 }
 
 impl Rejected {
     pub(crate) fn after(wait_nanos: u64, standing: Standing) -> Self {
-        Self { standing, wait_nanos: wait_nanos.min(NEVER - 1), index: 0 }
+        Self { standing, wait_nanos: wait_nanos.min(NEVER - 1) }
     }
 
     /// A refusal of a call that is `allowed` so much later, after all who wait.
@@ -150,7 +159,7 @@ impl Rejected {
     }
 
     pub(crate) fn never(standing: Standing) -> Self {
-        Self { standing, wait_nanos: NEVER, index: 0 }
+        Self { standing, wait_nanos: NEVER }
     }
 
     /// The most cells that can pass at once: the burst of a bucket, the limit of a window.
@@ -177,11 +186,11 @@ impl Rejected {
     /// Which of [several](crate::algorithm::Several) limits refused, counted from 0: the last one to
     /// let the call through.
     pub fn index(&self) -> usize {
-        self.index as usize
+        self.standing.index as usize
     }
 
     pub(crate) fn at(self, index: u64) -> Self {
-        Self { index, ..self }
+        Self { standing: Standing { index, ..self.standing }, ..self }
     }
 
     pub(crate) fn is_later_than(&self, other: &Self) -> bool {
@@ -189,7 +198,8 @@ impl Rejected {
     }
 
     /// The same for a call that may itself wait for so long.
-    pub(crate) fn sooner_by(self, patience_nanos: u64) -> Self {
+    pub(crate) fn sooner_by(self, patience: Duration) -> Self {
+        let patience_nanos = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
         match self.wait_nanos() {
             Some(wait_nanos) => self.waiting(wait_nanos.saturating_sub(patience_nanos)),
             None => self,

@@ -45,7 +45,8 @@ impl<L> RateLimitLayer<L> {
 
 impl<L, C> RateLimitLayer<L, C> {
     /// Lets a call wait for its turn, at most so long; one whose turn would come later is refused at
-    /// once. Zero unless set.
+    /// once, and told when it would not be: as soon as its turn is no further away than that. Zero
+    /// unless set.
     ///
     /// A call that waits keeps nobody from the service inside, and gives its turn back when it is
     /// dropped.

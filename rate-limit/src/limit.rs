@@ -40,8 +40,13 @@ pub trait Limit<Req>: Clone {
     /// `rejected` in the words that all crates share.
     fn rejection(&self, rejected: Rejected) -> Rejection;
 
-    /// What it limits to where no key says otherwise.
+    /// What it limits to where no key says otherwise; the first of several.
     fn quota(&self) -> Quota;
+
+    /// All that it limits to, in the order of their places.
+    fn quotas(&self) -> Vec<Quota> {
+        vec![self.quota()]
+    }
 
     /// Its name, if it has one.
     fn name(&self) -> Option<&str>;
@@ -52,7 +57,7 @@ pub trait Limit<Req>: Clone {
 pub enum Admission {
     /// The limit does not apply to it.
     Unlimited,
-    /// It was decided by this quota.
+    /// It was decided by this quota, of several by the one that the answer names.
     Limited(Quota, Result<Allowed, Rejected>),
 }
 
@@ -77,7 +82,12 @@ impl<A: Algorithm, Req> Limit<Req> for RateLimiter<A> {
     }
 
     fn admit(&self, _: &Req, cost: u32) -> Admission {
-        Admission::Limited(Self::quota(self), self.check_n(cost))
+        let answer = self.check_n(cost);
+        let index = answer.as_ref().map_or_else(Rejected::index, Allowed::index);
+        let of_several = || Self::quotas(self).get(index).copied();
+        let quota = (index > 0).then(of_several).flatten();
+        let quota = quota.unwrap_or_else(|| Self::quota(self));
+        Admission::Limited(quota, answer)
     }
 
     fn rejection(&self, rejected: Rejected) -> Rejection {
@@ -86,6 +96,10 @@ impl<A: Algorithm, Req> Limit<Req> for RateLimiter<A> {
 
     fn quota(&self) -> Quota {
         Self::quota(self)
+    }
+
+    fn quotas(&self) -> Vec<Quota> {
+        Self::quotas(self)
     }
 
     fn name(&self) -> Option<&str> {

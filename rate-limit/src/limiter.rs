@@ -221,6 +221,12 @@ impl<A: Algorithm> RateLimiter<A> {
         self.shared.state.algorithm().quota()
     }
 
+    /// All quotas that it keeps: more than one where it keeps
+    /// [several](crate::algorithm::Several).
+    pub fn quotas(&self) -> Vec<Quota> {
+        self.shared.state.algorithm().quotas()
+    }
+
     /// Its name, if it has one.
     pub fn name(&self) -> Option<&str> {
         self.shared.watch.name()

@@ -115,7 +115,7 @@ impl Pacer {
     /// empty, because those behind it have been told theirs.
     pub fn until_ready(&self) -> Paced<'_> {
         let wait = self.limiter.until_ready(1).within(self.patience());
-        Paced { wait, patience_nanos: self.queue_nanos }
+        Paced { wait, patience: self.patience() }
     }
 
     /// Takes the next slot and says when it is: for callers with a timer of their own.
@@ -125,7 +125,7 @@ impl Pacer {
     /// When the queue is full, as in [`until_ready`](Self::until_ready).
     pub fn reserve(&self) -> Result<Reservation, Rejected> {
         let reservation = self.limiter.reserve_within(1, self.patience());
-        reservation.map_err(|rejected| rejected.sooner_by(self.queue_nanos))
+        reservation.map_err(|rejected| rejected.sooner_by(self.patience()))
     }
 
     /// Takes the slot of this very moment, if it is free.
@@ -155,7 +155,7 @@ pin_project! {
     pub struct Paced<'a> {
         #[pin]
         wait: UntilReady<'a>,
-        patience_nanos: u64,
+        patience: Duration,
     }
 }
 
@@ -164,6 +164,6 @@ impl Future for Paced<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.wait.poll(cx).map_err(|rejected| rejected.sooner_by(*this.patience_nanos))
+        this.wait.poll(cx).map_err(|rejected| rejected.sooner_by(*this.patience))
     }
 }

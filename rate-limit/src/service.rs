@@ -76,7 +76,8 @@ where
                 drop(mem::replace(&mut self.inner, inner.clone()));
                 ResponseFuture::waiting(self.limiter.wait(turn), inner, request)
             }
-            Err(rejected) => self.refuse(rejected),
+            // It passes as soon as its wait is no longer than the patience.
+            Err(rejected) => self.refuse(rejected.sooner_by(self.patience)),
         }
     }
 }

@@ -16,6 +16,7 @@ use seawall_rate_limit::{
     Clock, Config, KeyedLimiter, MetricsObserver, Observer, Quota, RateLimiter, Snapshot, Totals,
     TracingObserver,
     algorithm::{Several, SlidingLog},
+    concurrency::{self, ConcurrencyLimit},
 };
 use tracing::{Event, Metadata as Traced, Subscriber, field, span};
 
@@ -35,6 +36,21 @@ async fn use_it(observer: Arc<dyn Observer>) {
     limiter.peek().unwrap_err();
     limiter.check_n(0).unwrap();
     limiter.snapshot();
+}
+
+/// A limit of one call and one that waits, which refuses in each of its ways and is moved.
+async fn crowd(observer: Arc<dyn concurrency::Observer>) {
+    let wait = Duration::from_millis(10);
+    let config = concurrency::Config::builder(1).queue(1, wait).build().unwrap();
+    let limit = ConcurrencyLimit::of(config).named("orders").observed_by(observer);
+    let _permit = limit.try_acquire().unwrap();
+    let mut waiting = Box::pin(limit.acquire());
+    assert!((&mut waiting).now_or_never().is_none(), "it waits");
+    limit.try_acquire().unwrap_err();
+    limit.acquire().now_or_never().unwrap().unwrap_err();
+    tokio::time::advance(wait).await;
+    waiting.await.unwrap_err();
+    limit.set_limit(3).unwrap();
 }
 
 type Lines = Arc<Mutex<BTreeMap<String, f64>>>;
@@ -123,6 +139,40 @@ async fn metrics_have_few_names_and_labels() {
     ];
     let expected = expected.map(|(line, value)| (line.to_owned(), value));
     assert_eq!(*lines.lock().unwrap(), BTreeMap::from(expected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_tell_where_a_concurrency_limit_is_and_whom_it_refused() {
+    let recording = Recording::default();
+    let lines = recording.0.clone();
+    let _guard = metrics::set_default_local_recorder(&recording);
+    crowd(Arc::new(MetricsObserver::default())).await;
+    let expected = [
+        ("seawall.concurrency_limit.limit name=orders", 3.0),
+        ("seawall.concurrency_limit.rejections name=orders reason=full", 1.0),
+        ("seawall.concurrency_limit.rejections name=orders reason=queue_full", 1.0),
+        ("seawall.concurrency_limit.rejections name=orders reason=waited_too_long", 1.0),
+    ];
+    let expected = expected.map(|(line, value)| (line.to_owned(), value));
+    assert_eq!(*lines.lock().unwrap(), BTreeMap::from(expected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_says_how_a_concurrency_limit_moved_and_why_calls_were_refused() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    crowd(Arc::new(TracingObserver::default())).await;
+    let refused = |reason| {
+        format!(
+            "DEBUG seawall::concurrency_limit message=call refused name=\"orders\" \
+             reason=\"{reason}\""
+        )
+    };
+    let moved = "DEBUG seawall::concurrency_limit message=concurrency limit moved \
+                 name=\"orders\" from=1 to=3";
+    let expected =
+        [refused("full"), refused("queue_full"), refused("waited_too_long"), moved.to_owned()];
+    assert_eq!(*log.0.lock().unwrap(), expected);
 }
 
 #[derive(Clone, Default)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use proptest::prelude::*;
 use seawall_core::Instant;
-use seawall_rate_limit::{Clock, Pacer, Quota, Rejected, Reservation};
+use seawall_rate_limit::{Clock, Pacer, Quota, RateLimitLayer, Rejected, Reservation};
+use tower::{Layer, ServiceExt, service_fn};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -194,4 +195,31 @@ fn a_queue_beyond_the_end_of_time_is_refused_with_what_is_not() {
     assert_eq!(error, "`queue` is 4294967295, but must be 0 to 640511 at 1 per 3600s");
     assert!(Pacer::new(hour, 640_511).is_ok());
     assert!(Pacer::new(Quota::per_second(0), 1).unwrap_err().field() == "limit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_refuses_what_the_queue_has_no_room_for_until_the_very_moment_that_it_has() {
+    let pacer = Pacer::new(Quota::per_second(10), 2).unwrap().with_clock(Clock::tokio());
+    let echo = service_fn(async |number: u32| Ok::<_, std::io::Error>(number));
+    let service = RateLimitLayer::paced(&pacer).layer(echo);
+    let call = |number| service.clone().oneshot(number);
+    let mut waiting = Vec::new();
+    assert_eq!(call(0).await.unwrap(), 0);
+    for number in [1, 2] {
+        let mut call = Box::pin(call(number));
+        assert!((&mut call).now_or_never().is_none(), "it waits for its slot");
+        waiting.push(call);
+    }
+    let refusal = async || call(3).await.unwrap_err().rejection().unwrap().retry_after();
+    // The first of the two leaves in 100 ms: then there is room, though the slot is 200 ms later.
+    assert_eq!(refusal().await, Some(Duration::from_millis(100)));
+    tokio::time::advance(Duration::from_millis(99)).await;
+    assert_eq!(refusal().await, Some(Duration::from_millis(1)));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let mut last = Box::pin(call(3));
+    assert!((&mut last).now_or_never().is_none(), "there is room again");
+    for (number, call) in (1..).zip(waiting) {
+        assert_eq!(call.await.unwrap(), number);
+    }
+    assert_eq!(last.await.unwrap(), 3);
 }

@@ -8,7 +8,8 @@ use std::{convert::Infallible, net::IpAddr, time::Duration};
 use axum::{Router, body::Body, routing::get};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use seawall_rate_limit::{
-    Clock, KeyedLimiter, Quota, RateLimiter,
+    Clock, KeyedLimiter, Quota, RateLimiter, TokenBucket,
+    algorithm::Several,
     key::{ForwardedFor, GrpcMethod, Header, Path, Peer, WithoutKey},
     server::{Headers, ServerLayer},
 };
@@ -46,6 +47,34 @@ async fn every_response_tells_the_policy_and_what_is_left_of_it() {
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(header(&response, "ratelimit"), Some("\"default\";r=0;t=2"));
     assert_eq!(header(&response, "retry-after"), Some("1"), "0.6 s, rounded up");
+}
+
+#[tokio::test]
+async fn of_several_limits_all_are_told_and_the_scarcest_is_the_one_that_is_spoken_of() {
+    let limits = |second, hour| {
+        Several::new([
+            TokenBucket::new(Quota::per_second(second)).unwrap(),
+            TokenBucket::new(Quota::per_hour(hour)).unwrap(),
+        ])
+        .unwrap()
+    };
+    let limiter = RateLimiter::of(limits(9, 4)).named("api").with_clock(Clock::manual().0);
+    let app: Router =
+        Router::new().route("/", get(|| async { "" })).layer(ServerLayer::new(limiter.clone()));
+    let told = async || {
+        let response = ask(&app).await;
+        let value = |name| header(&response, name).unwrap().to_owned();
+        (value("ratelimit-policy"), value("ratelimit"))
+    };
+    let policy = "\"api-1\";q=9;w=1, \"api-2\";q=4;w=3600";
+    assert_eq!(told().await, (policy.to_owned(), "\"api-2\";r=3;t=900".to_owned()));
+    limiter.reconfigure(limits(9, 5));
+    let policy = "\"api-1\";q=9;w=1, \"api-2\";q=5;w=3600";
+    assert_eq!(told().await, (policy.to_owned(), "\"api-2\";r=2;t=2160".to_owned()));
+    told().await;
+    told().await;
+    assert_eq!(ask(&app).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(told().await, (policy.to_owned(), "\"api-2\";r=0;t=3600".to_owned()));
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use crate::{Allowed, Quota, Rejected, sync::Mutex};
 /// # Ok::<(), seawall_rate_limit::ConfigError>(())
 /// ```
 ///
-/// What is left is what is left of the scarcest; a refusal is that of the limit that is the last to
+/// What is left is what is left of the scarcest, which the answer [names](Allowed::index); a refusal is that of the limit that is the last to
 /// let the call through, and [names](Rejected::index) it.
 ///
 /// # Cost
@@ -59,7 +59,7 @@ impl<A: Algorithm> Several<A> {
             match ask(limit, state) {
                 Ok(allowed) => {
                     if scarcest.is_none_or(|least| allowed.remaining() < least.remaining()) {
-                        scarcest = Some(allowed);
+                        scarcest = Some(allowed.at(index));
                     }
                 }
                 Err(rejected) => {
@@ -141,6 +141,10 @@ impl<A: Algorithm> Algorithm for Several<A> {
     /// The first of the limits.
     fn quota(&self) -> Quota {
         self.limits.first().map_or(Quota::per_second(1), A::quota)
+    }
+
+    fn quotas(&self) -> Vec<Quota> {
+        self.limits.iter().map(A::quota).collect()
     }
 }
 

@@ -15,10 +15,7 @@
 //! the gate let in, as with a lock.
 
 use std::{
-    sync::{
-        PoisonError,
-        atomic::Ordering::{Acquire, Relaxed, Release},
-    },
+    sync::atomic::Ordering::{Acquire, Relaxed, Release},
     task::Waker,
     time::Duration,
 };
@@ -28,7 +25,7 @@ use super::{
     events::Refusal,
     queue::{Queue, Ticket},
 };
-use crate::sync::{AtomicU64, Mutex};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, lock};
 
 const BITS: u32 = 21;
 const MASK: u64 = (1 << BITS) - 1;
@@ -217,13 +214,7 @@ impl Gate {
         None
     }
 
-    #[cfg(not(seawall_loom))]
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    #[cfg(seawall_loom)]
-    fn lock(&self) -> loom::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        lock(&self.waiting)
     }
 }

@@ -2,21 +2,21 @@
 
 use std::{
     fmt,
-    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use seawall_core::{Clock, ConfigError, Reason, Rejection};
 
 use super::{
-    Acquire, Permit,
+    Acquire, Permit, Snapshot,
     config::{Config, Limit, Queueing},
     estimator::Estimator,
     events::{Observer, Refusal},
     gate::Gate,
     sample::Sample,
 };
-use crate::sync::{AtomicBool, AtomicU64, Mutex};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, lock};
 
 /// Says whether one more call may be in flight. Clones share one limit.
 ///
@@ -338,14 +338,8 @@ impl ConcurrencyLimit {
         }
     }
 
-    #[cfg(not(seawall_loom))]
-    fn rule(&self) -> std::sync::MutexGuard<'_, Rule> {
-        self.shared.rule.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    #[cfg(seawall_loom)]
-    fn rule(&self) -> loom::sync::MutexGuard<'_, Rule> {
-        self.shared.rule.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rule(&self) -> MutexGuard<'_, Rule> {
+        lock(&self.shared.rule)
     }
 }
 
@@ -359,24 +353,4 @@ impl fmt::Debug for ConcurrencyLimit {
             .field("waiting", &waiting)
             .finish()
     }
-}
-
-/// How a limit stood when it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// Its name, if it has one.
-    pub name: Option<Arc<str>>,
-    /// How many calls may be in flight.
-    pub limit: u32,
-    /// How many are; more than the limit for a while after it went down.
-    pub in_flight: u32,
-    /// How many wait.
-    pub waiting: u32,
-    /// How many calls got a permit since the limit was built.
-    pub allowed: u64,
-    /// How many were rejected.
-    pub rejected: u64,
-    /// How long calls take without a queue, for a [`Gradient`](super::Gradient) that has measured it.
-    pub unloaded_latency: Option<Duration>,
 }

@@ -18,7 +18,9 @@ use crate::{Quota, decision::Standing};
 pub enum Headers {
     /// `RateLimit-Policy: "default";q=100;w=60` and `RateLimit: "default";r=50;t=30`, as in
     /// [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-10):
-    /// the quota in cells and its window, what is left of it and when it is whole again.
+    /// the quota in cells and its window, what is left of it and when it is whole again. Of
+    /// [several](crate::algorithm::Several) quotas all are listed, as `"default-1"`, `"default-2"`,
+    /// and what is left is that of the scarcest, or of the one that refused.
     #[default]
     RateLimit,
     /// `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset`, as in
@@ -36,46 +38,58 @@ pub enum Headers {
 #[derive(Debug)]
 pub(super) struct Writer {
     headers: Headers,
-    /// What most responses say, and the quota that it says.
+    /// What most responses say, and the quotas that it says.
     policy: HeaderValue,
-    quota: Quota,
-    /// The name as a structured string: quoted.
-    name: String,
+    quotas: Vec<Quota>,
+    /// The name of each quota as a structured string: quoted, and numbered from 1 where there are
+    /// several.
+    names: Vec<String>,
 }
 
 /// How a caller stands.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) writer: Arc<OnceLock<Writer>>,
-    pub(super) quota: Quota,
     pub(super) standing: Standing,
+    /// Where they are not those that the writer was made with.
+    pub(super) quotas: Option<Vec<Quota>>,
 }
 
 impl Told {
     pub(super) fn write(&self, to: &mut HeaderMap) {
         if let Some(writer) = self.writer.get() {
-            writer.write(to, self.quota, &self.standing);
+            writer.write(to, self.quotas.as_deref(), &self.standing);
         }
     }
 }
 
 impl Writer {
-    pub(super) fn new(headers: Headers, quota: Quota, name: Option<&str>) -> Self {
-        let name = quoted(name.unwrap_or("default"));
-        Self { headers, policy: policy(&name, quota), quota, name }
+    pub(super) fn new(headers: Headers, quotas: Vec<Quota>, name: Option<&str>) -> Self {
+        let name = name.unwrap_or("default");
+        let names: Vec<_> = match quotas.len() {
+            1 => vec![quoted(name)],
+            count => (1..=count).map(|number| quoted(&format!("{name}-{number}"))).collect(),
+        };
+        Self { headers, policy: policies(&names, &quotas), quotas, names }
     }
 
-    fn write(&self, to: &mut HeaderMap, quota: Quota, standing: &Standing) {
+    /// Whether it was made for another quota in this place.
+    pub(super) fn is_old(&self, index: usize, quota: Quota) -> bool {
+        self.headers == Headers::RateLimit && self.quotas.get(index) != Some(&quota)
+    }
+
+    fn write(&self, to: &mut HeaderMap, quotas: Option<&[Quota]>, standing: &Standing) {
         let (limit, remaining) = (standing.limit(), standing.remaining());
         let reset = seconds(standing.reset_after());
         let [limit_name, remaining_name, reset_name] = match self.headers {
             Headers::RateLimit => {
-                let mut value = String::with_capacity(self.name.len() + 32);
-                write!(value, "{};r={remaining};t={reset}", self.name)
+                // A limit that was added since has the name of the first.
+                let name = self.names.get(standing.index as usize).unwrap_or(&self.names[0]);
+                let mut value = String::with_capacity(name.len() + 32);
+                write!(value, "{name};r={remaining};t={reset}")
                     .expect("a string takes what is written");
-                let is_usual = quota == self.quota;
-                let usual = || self.policy.clone();
-                to.insert(POLICY, if is_usual { usual() } else { policy(&self.name, quota) });
+                let changed = quotas.map(|quotas| policies(&self.names, quotas));
+                to.insert(POLICY, changed.unwrap_or_else(|| self.policy.clone()));
                 to.insert(RATE_LIMIT, value.try_into().expect("quoted text is printable"));
                 return;
             }
@@ -89,9 +103,13 @@ impl Writer {
     }
 }
 
-fn policy(name: &str, quota: Quota) -> HeaderValue {
-    let value = format!("{name};q={};w={}", quota.capacity(), seconds(refill(quota)));
-    value.try_into().expect("quoted text is printable")
+/// Each quota by its name, in a list.
+fn policies(names: &[String], quotas: &[Quota]) -> HeaderValue {
+    let policy = |(name, quota): (&String, &Quota)| {
+        format!("{name};q={};w={}", quota.capacity(), seconds(refill(*quota)))
+    };
+    let list: Vec<_> = names.iter().zip(quotas).map(policy).collect();
+    list.join(", ").try_into().expect("quoted text is printable")
 }
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

@@ -13,7 +13,7 @@ use super::{
     Headers, ServerFuture,
     headers::{Told, Writer},
 };
-use crate::{Admission, Cost, Limit, One, RateLimiter};
+use crate::{Admission, Allowed, Cost, Limit, One, RateLimiter, Rejected};
 
 /// Answers requests above the limit in place of the service; all services that it makes share the
 /// one limiter: a [`RateLimiter`], or a [`KeyedLimiter`](crate::KeyedLimiter) by a [key](crate::key)
@@ -105,14 +105,20 @@ where
             Admission::Unlimited => return ServerFuture::calling(self.inner.call(request), None),
             Admission::Limited(quota, answer) => (quota, answer),
         };
-        writer.get_or_init(|| Writer::new(*headers, limiter.quota(), limiter.name()));
+        let made = writer.get_or_init(|| Writer::new(*headers, limiter.quotas(), limiter.name()));
+        let index = answer.as_ref().map_or_else(Rejected::index, Allowed::index);
+        let quotas = made.is_old(index, quota).then(|| match limiter.quotas() {
+            // Of one quota, a key may have another.
+            one if one.len() == 1 => vec![quota],
+            several => several,
+        });
         match answer {
             Ok(allowed) => {
-                let told = Told { writer: writer.clone(), quota, standing: allowed.standing() };
+                let told = Told { writer: writer.clone(), standing: allowed.standing(), quotas };
                 ServerFuture::calling(self.inner.call(request), Some(told))
             }
             Err(rejected) => {
-                let told = Told { writer: writer.clone(), quota, standing: rejected.standing() };
+                let told = Told { writer: writer.clone(), standing: rejected.standing(), quotas };
                 let rejection = limiter.rejection(rejected);
                 // The ready instance goes, and with it what it holds for a call that never comes.
                 self.inner = self.inner.clone();
