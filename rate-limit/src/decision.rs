@@ -6,13 +6,15 @@ use seawall_core::{Reason, Rejection, Retry};
 
 /// A wait that never ends, in nanoseconds.
 const NEVER: u64 = u64::MAX;
+/// Beside a limit: it was not the shared limit that decided.
+const DEGRADED: u64 = 1 << 32;
 
 /// How a limiter stood when it answered.
 ///
 /// The divisions are left to whoever asks, because most callers do not.
 #[derive(Clone, Copy)]
 pub(crate) struct Standing {
-    /// The most cells that can pass at once; at most 32 bits.
+    /// The most cells that can pass at once, 32 bits; above them [`DEGRADED`].
     // Here and in `Rejected` all are whole words: an answer is copied by words, and to read one that
     // was written in parts stalls the processor for longer than the decision takes.
     pub(crate) limit: u64,
@@ -32,11 +34,20 @@ impl Standing {
     }
 
     pub(crate) fn remaining(&self) -> u32 {
-        (self.room / self.unit).min(self.limit) as u32
+        (self.room / self.unit).min(u64::from(self.limit())) as u32
     }
 
     pub(crate) fn limit(&self) -> u32 {
         self.limit as u32
+    }
+
+    fn is_degraded(&self) -> bool {
+        self.limit & DEGRADED != 0
+    }
+
+    #[cfg(feature = "redis")]
+    fn degraded(self) -> Self {
+        Self { limit: self.limit | DEGRADED, ..self }
     }
 
     pub(crate) fn reset_after(&self) -> Duration {
@@ -47,7 +58,7 @@ impl Standing {
 impl fmt::Debug for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Standing")
-            .field("limit", &self.limit)
+            .field("limit", &self.limit())
             .field("remaining", &self.remaining())
             .field("reset_after", &self.reset_after())
             .finish()
@@ -99,7 +110,18 @@ impl Allowed {
         Self { standing: Standing { index, ..self.standing } }
     }
 
-    #[cfg(feature = "http")]
+    /// Whether it was not the shared limit that decided, because Redis did not answer: see the policies
+    /// of a limiter that is shared through Redis. Never for a local limiter.
+    pub fn is_degraded(&self) -> bool {
+        self.standing.is_degraded()
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn degraded(self) -> Self {
+        Self { standing: self.standing.degraded() }
+    }
+
+    #[cfg(any(feature = "http", feature = "redis"))]
     pub(crate) fn standing(&self) -> Standing {
         self.standing
     }
@@ -189,6 +211,14 @@ impl Rejected {
         self.standing.index as usize
     }
 
+    /// The same seen so much later, with nothing passed meanwhile.
+    #[cfg(feature = "redis")]
+    pub(crate) fn later_by(self, passed: Duration) -> Self {
+        let nanos = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
+        let reset_nanos = self.standing.reset_nanos.saturating_sub(nanos);
+        Self { standing: Standing { reset_nanos, ..self.standing }, ..self }.sooner_by(passed)
+    }
+
     pub(crate) fn at(self, index: u64) -> Self {
         Self { standing: Standing { index, ..self.standing }, ..self }
     }
@@ -209,6 +239,17 @@ impl Rejected {
     /// Whether the same call can never pass, because it costs more than the limiter holds.
     pub fn is_never(&self) -> bool {
         self.wait_nanos == NEVER
+    }
+
+    /// Whether it was not the shared limit that decided, because Redis did not answer: see the policies
+    /// of a limiter that is shared through Redis. Never for a local limiter.
+    pub fn is_degraded(&self) -> bool {
+        self.standing.is_degraded()
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn degraded(self) -> Self {
+        Self { standing: self.standing.degraded(), ..self }
     }
 
     #[cfg(feature = "http")]

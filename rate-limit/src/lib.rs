@@ -39,6 +39,7 @@
 //! | `axum` | the peer's address as a [`key`] in an axum server |
 //! | `tonic` | [`tonic::ChannelLayer`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/tonic/) for a tonic channel |
 //! | `reqwest` | [`reqwest::RateLimitMiddleware`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/reqwest/) for `reqwest-middleware` |
+//! | `redis` | [`redis`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/redis/): limits that many processes share through Redis |
 //! | `serde` | [`Config`] and [`Quota`] from files, as in `100/s burst 200` |
 //! | `metrics` | [`MetricsObserver`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/struct.MetricsObserver.html) |
 //! | `tracing` | [`TracingObserver`](https://docs.rs/seawall-rate-limit/latest/seawall_rate_limit/struct.TracingObserver.html) |
@@ -87,6 +88,9 @@ pub mod learn;
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod server;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod redis;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub mod reqwest;

@@ -48,6 +48,11 @@ impl<A: Algorithm> Several<A> {
         Ok(Self { limits })
     }
 
+    #[cfg(feature = "redis")]
+    pub(crate) fn limits(&self) -> &[A] {
+        &self.limits
+    }
+
     fn answer(
         &self,
         states: &[A::State],

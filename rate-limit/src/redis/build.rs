@@ -1,0 +1,195 @@
+//! How a shared limiter is built.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use ::redis::{
+    Client, RedisError,
+    aio::{ConnectionLike, ConnectionManagerConfig},
+};
+use seawall_core::{Clock, ConfigError};
+
+use super::{
+    RedisLimiter,
+    limiter::{Exact, Shared},
+    link::{Cluster, Link, Script, Single},
+    plan::{IntoPlan, Plan},
+    policy::Policy,
+    refusals::Refusals,
+    store::Store,
+};
+use crate::{Observer, sync::Swap, watch::Watch};
+
+/// Makes a [`RedisLimiter`].
+#[must_use]
+pub struct Builder {
+    plan: Result<Plan, ConfigError>,
+    policy: Policy,
+    prefix: Arc<str>,
+    timeout: Duration,
+    clock: Clock,
+    watch: Watch,
+}
+
+impl RedisLimiter {
+    /// A limiter that lets everything through while Redis does not answer: for limits that protect
+    /// fairness or a budget, where to refuse is worse.
+    pub fn fail_open(plan: impl IntoPlan) -> Builder {
+        Builder::new(plan, Policy::Open)
+    }
+
+    /// A limiter that refuses everything while Redis does not answer: for limits that protect what
+    /// breaks.
+    pub fn fail_closed(plan: impl IntoPlan) -> Builder {
+        Builder::new(plan, Policy::Closed)
+    }
+}
+
+impl Builder {
+    pub(super) fn new(plan: impl IntoPlan, policy: Policy) -> Self {
+        Self {
+            plan: plan.into_plan(),
+            policy,
+            prefix: "seawall".into(),
+            timeout: Duration::from_millis(50),
+            clock: Clock::fast(),
+            watch: Watch::default().named("default".into()),
+        }
+    }
+
+    /// Names the limiter in its refusals, headers and events, and in Redis: limiters of one name, and
+    /// of the same [prefix](Self::prefix), share a limit. `default` unless set.
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        Self { watch: self.watch.named(name.into()), ..self }
+    }
+
+    /// What the names of its keys in Redis begin with; `seawall` unless set. Without braces.
+    pub fn prefix(self, prefix: impl Into<Arc<str>>) -> Self {
+        Self { prefix: prefix.into(), ..self }
+    }
+
+    /// How long a decision takes at most, everything included; 50 ms unless set, 1 ms to 1 minute.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Tells `observer` of every decision.
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { watch: self.watch.observed_by(observer), ..self }
+    }
+
+    /// Counts every decision, for snapshots.
+    pub fn count_decisions(self) -> Self {
+        Self { watch: self.watch.counting(), ..self }
+    }
+
+    /// Decides through `connection`, to a single server: a `MultiplexedConnection`, a
+    /// `ConnectionManager`, or what else is shared by its clones.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is out of range.
+    pub fn over<C>(self, connection: C) -> Result<RedisLimiter, ConfigError>
+    where
+        C: ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        self.build(Arc::new(Single { connection, script: Script::new(super::DECIDE) }))
+    }
+
+    /// Decides through `connection`, to a cluster.
+    ///
+    /// # Errors
+    ///
+    /// As for [`over`](Self::over).
+    pub fn over_cluster<C>(self, connection: C) -> Result<RedisLimiter, ConfigError>
+    where
+        C: ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        self.build(Arc::new(Cluster { connection, script: Script::new(super::DECIDE) }))
+    }
+
+    /// Connects to the single server at `url`, `redis://` or `rediss://` for TLS, and connects anew
+    /// whenever the connection is lost. The first connection is made with the first decision.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none, or when a setting is out of range.
+    pub fn connect(self, url: &str) -> Result<RedisLimiter, ConnectError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(1)))
+            .set_response_timeout(None)
+            .set_number_of_retries(0);
+        let connection = Client::open(url)?.get_connection_manager_lazy(config)?;
+        Ok(self.over(connection)?)
+    }
+
+    pub(super) fn build(self, link: Arc<dyn Link>) -> Result<RedisLimiter, ConfigError> {
+        let Self { plan, policy, prefix, timeout, clock, watch } = self;
+        if prefix.contains(['{', '}']) {
+            return Err(ConfigError::new("prefix", prefix, "text without braces"));
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&timeout) {
+            return Err(ConfigError::new("timeout", format!("{timeout:?}"), "1ms to 1m"));
+        }
+        let exact = Exact {
+            store: Store::new(link, prefix, timeout),
+            plan: plan?,
+            changed: Swap::default(),
+            refusals: Refusals::new(),
+            clock,
+        };
+        let key = watch.name().unwrap_or_default().as_bytes().into();
+        Ok(RedisLimiter { shared: Arc::new(Shared { exact, policy, watch }), key })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("plan", &self.plan)
+            .field("policy", &self.policy)
+            .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
+            .field("watch", &self.watch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a limiter could not be connected.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// A setting is out of range.
+    Config(ConfigError),
+    /// The address is none, or nobody is there.
+    Redis(RedisError),
+}
+
+impl From<ConfigError> for ConnectError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<RedisError> for ConnectError {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config(_) => "the settings of the limiter are wrong",
+            Self::Redis(_) => "redis cannot be reached",
+        })
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Redis(error) => Some(error),
+        }
+    }
+}
