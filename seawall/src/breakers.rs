@@ -1,31 +1,53 @@
-//! The breaker of each endpoint.
+//! The breakers of a service's endpoints.
 
-use seawall_circuit_breaker::{CircuitBreaker, Config, OnDrop};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use seawall_circuit_breaker::{CircuitBreaker, Config};
 use seawall_core::{ConfigError, Endpoint};
 
 use crate::policy::Policy;
 
-/// Makes breakers as a policy says.
+/// Makes breakers as the policy says that is in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Breakers {
-    config: Config,
+    config: Arc<ArcSwap<Config>>,
+    /// The one of all endpoints, where they share it.
+    shared: Option<CircuitBreaker>,
 }
 
 impl Breakers {
-    pub(crate) fn new(policy: &Policy) -> Result<Self, ConfigError> {
-        let breaker = policy.circuit_breaker;
-        let config = Config::builder()
-            .consecutive_failures(breaker.failure_threshold)
-            .successes_to_close(breaker.success_threshold)
-            .open_wait(breaker.open_wait)
-            .probes(breaker.max_requests)
-            .on_drop(policy.abandoned_after().map_or(OnDrop::Ignore, OnDrop::FailureAfter))
-            .build()
-            .map_err(|error| error.within("circuit_breaker"))?;
-        Ok(Self { config })
+    pub(crate) fn new(policy: &Policy, service: &Arc<str>) -> Result<Self, ConfigError> {
+        let config = config(policy)?;
+        let shared = policy
+            .circuit_breaker
+            .is_shared()
+            .then(|| CircuitBreaker::builder(config.clone()).named(service.clone()).build());
+        Ok(Self { config: Arc::new(ArcSwap::from_pointee(config)), shared })
     }
 
     pub(crate) fn make(&self, endpoint: &Endpoint) -> CircuitBreaker {
-        CircuitBreaker::builder(self.config.clone()).named(endpoint.id().as_str()).build()
+        match &self.shared {
+            Some(breaker) => breaker.clone(),
+            None => {
+                let config = Config::clone(&self.config.load());
+                CircuitBreaker::builder(config).named(endpoint.id().as_str()).build()
+            }
+        }
     }
+
+    /// Has `made`, and those that are made from here on, do as `policy` says, which was checked.
+    pub(crate) fn follow(&self, policy: &Policy, made: Vec<CircuitBreaker>) {
+        let Ok(config) = config(policy) else { return };
+        // Those that are made meanwhile have the new settings already.
+        self.config.store(Arc::new(config.clone()));
+        for breaker in made {
+            breaker.reconfigure(config.clone());
+        }
+    }
+}
+
+fn config(policy: &Policy) -> Result<Config, ConfigError> {
+    let breaker = &policy.circuit_breaker;
+    breaker.config_with(policy.abandoned_after()).map_err(|error| error.within("circuit_breaker"))
 }

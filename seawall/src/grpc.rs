@@ -8,6 +8,7 @@ use std::{
     fmt,
     future::Future,
     marker::PhantomData,
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -28,14 +29,17 @@ use tower_service::Service;
 use self::{protocol::Grpc, resend::ResendAttempt};
 use crate::{
     BuildError, Error, Snapshot,
-    call::Caller,
+    breakers::Breakers,
     first_frame::FirstFrame,
+    live::{Live, Target},
+    policy::{Policy, PolicyError},
     setup::{ClientBuilder, Setup},
+    way::ResendBound,
 };
 
 /// The service of one endpoint: a channel behind a breaker.
 type Guarded = CircuitBreakerService<transport::Channel, AtBodyEnd<GrpcStatus>>;
-type Balanced = Balancer<Guarded, AtBodyEnd<GrpcStatus>, ResendAttempt>;
+type Balanced = Balancer<Guarded, AtBodyEnd<GrpcStatus>, ResendBound<ResendAttempt>>;
 type BalancedBody = TrackedBody<TrackedBody<Body, OwnedPermit, GrpcEnd>, Picked, GrpcEnd>;
 
 /// The body of a response: its call, permit and in-flight count end with it.
@@ -68,22 +72,28 @@ impl GrpcBuilder {
     /// resolver, or when there is a resolver and no tokio runtime here.
     pub fn build(self) -> Result<GrpcClient, BuildError> {
         let Self { setup, make: channels } = self;
-        let (caller, breakers) = (setup.caller()?, setup.breakers()?);
-        let make = move |endpoint: &Endpoint| {
-            let guard = CircuitBreakerLayer::new(breakers.make(endpoint)).grpc();
-            channels.make(endpoint).map(|channel| guard.layer(channel))
+        let (service, policy) = (setup.service.clone(), setup.policy.clone());
+        let target = move |service: &Arc<str>, policy: &Policy| {
+            let breakers = Breakers::new(policy, service)?;
+            let (channels, made) = (channels.clone(), breakers.clone());
+            let make = move |endpoint: &Endpoint| {
+                let guard = CircuitBreakerLayer::new(made.make(endpoint)).grpc();
+                channels.make(endpoint).map(|channel| guard.layer(channel))
+            };
+            let balancer = Balancer::builder(setup.endpoints(service)?, make)
+                .config(setup.balancing(service, policy)?)
+                .admits(|guarded: &Guarded| guarded.breaker().admission())
+                .track(AtBodyEnd(GrpcStatus::new()))
+                .resend(ResendBound(ResendAttempt))
+                .build()?;
+            Ok(Target { service: service.clone(), balancer, breakers })
         };
-        let balancer = Balancer::builder(setup.endpoints()?, make)
-            .config(setup.balancing())
-            .admits(|guarded: &Guarded| guarded.breaker().admission())
-            .track(AtBodyEnd(GrpcStatus::new()))
-            .resend(ResendAttempt)
-            .build()?;
-        Ok(GrpcClient { service: setup.service, caller, balancer })
+        let live = Arc::new(Live::new(&service, policy, Box::new(target))?);
+        Ok(GrpcClient { service, live })
     }
 }
 
-/// A gRPC service that is called as a [`Policy`](crate::policy::Policy) says.
+/// A gRPC service that is called as a [`Policy`] says.
 ///
 /// Clones are cheap and share endpoints, breakers and the limit. Give one to a generated client:
 /// `OrdersClient::new(client.clone())`.
@@ -100,14 +110,53 @@ impl GrpcBuilder {
 #[derive(Clone)]
 pub struct GrpcClient {
     service: Arc<str>,
-    caller: Caller,
-    balancer: Balanced,
+    live: Arc<Live<Balanced>>,
 }
 
 impl GrpcClient {
     /// What the client looks like now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.service, &self.balancer, self.caller.limit.as_deref())
+        let (targets, limit) = self.live.parts();
+        Snapshot::of(&self.service, &targets, limit.as_deref())
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Policy {
+        self.live.policy()
+    }
+
+    /// Puts `policy` in force for calls from now on, of all clones.
+    ///
+    /// No connection is dropped, and calls and streams go on under the policy that they began with.
+    /// What was learned stays: latencies, ejections, the states and counts of the breakers, and what
+    /// is left of the rate limit.
+    ///
+    /// # Errors
+    ///
+    /// When the policy is refused; the old one stays in force then. `load_balance`,
+    /// `outlier_detection`, `subsets` and the scope of the breakers are fixed when a client is
+    /// built, and a policy that changes them is refused.
+    pub fn apply(&self, policy: Policy) -> Result<(), BuildError> {
+        self.live.apply(policy)
+    }
+
+    /// Puts in force what a file says, now and whenever it changes, as [`apply`](Self::apply) does.
+    /// The file's extension says what it is: `yaml`, `yml`, `toml` or `json`. It is read once a
+    /// second, which also sees a file that another one replaces, as Kubernetes does with a
+    /// `ConfigMap`.
+    ///
+    /// `tell` is told of each change: that it is in force, or why it was refused and the old policy
+    /// stays. The task ends with the last clone of the client.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn follow_file(
+        &self,
+        path: impl Into<PathBuf>,
+        tell: impl Fn(Result<(), PolicyError>) + Send + 'static,
+    ) {
+        self.live.follow_file(path.into(), tell);
     }
 }
 
@@ -128,9 +177,9 @@ impl Service<Request<Body>> for GrpcClient {
     }
 
     fn call(&mut self, request: Request<Body>) -> GrpcFuture {
-        let (caller, mut balancer) = (self.caller.clone(), self.balancer.clone());
+        let (caller, mut way) = self.live.way(request.method().as_str(), request.uri().path());
         GrpcFuture(Box::pin(async move {
-            let result = caller.call(&Grpc(PhantomData), &mut balancer, request).await;
+            let result = caller.call(&Grpc(PhantomData), &mut way, request).await;
             result.map_err(status)
         }))
     }

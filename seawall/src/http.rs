@@ -7,6 +7,7 @@ mod resend;
 use std::{
     fmt,
     future::Future,
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -28,13 +29,16 @@ use tower_service::Service;
 use self::{protocol::Http, resend::ResendAttempt};
 use crate::{
     BuildError, Error, Snapshot,
-    call::Caller,
+    breakers::Breakers,
+    live::{Live, Target},
+    policy::{Policy, PolicyError},
     setup::{ClientBuilder, Setup},
+    way::ResendBound,
 };
 
 /// The service of one endpoint: a client behind a breaker.
 type Guarded = CircuitBreakerService<Client, AtBodyEnd<HttpStatus>>;
-type Balanced = Balancer<Guarded, AtBodyEnd<HttpStatus>, ResendAttempt>;
+type Balanced = Balancer<Guarded, AtBodyEnd<HttpStatus>, ResendBound<ResendAttempt>>;
 
 /// Begins a client for the HTTP service of this name: the host in the URLs of its requests, what a
 /// resolver is asked for, and what refusals are signed with.
@@ -66,24 +70,30 @@ impl HttpBuilder {
     /// client.
     pub fn build(self) -> Result<HttpClient, BuildError> {
         let Self { setup, make: clients } = self;
-        let (caller, breakers) = (setup.caller()?, setup.breakers()?);
-        let make = move |endpoint: &Endpoint| {
-            let guard = CircuitBreakerLayer::new(breakers.make(endpoint)).http();
-            clients.make(endpoint).map(|client| guard.layer(client))
+        let (service, policy) = (setup.service.clone(), setup.policy.clone());
+        let target = move |service: &Arc<str>, policy: &Policy| {
+            let breakers = Breakers::new(policy, service)?;
+            let (clients, made) = (clients.clone(), breakers.clone());
+            let make = move |endpoint: &Endpoint| {
+                let guard = CircuitBreakerLayer::new(made.make(endpoint)).http();
+                clients.make(endpoint).map(|client| guard.layer(client))
+            };
+            let balancer = Balancer::builder(setup.endpoints(service)?, make)
+                .config(setup.balancing(service, policy)?)
+                .admits(|guarded: &Guarded| guarded.breaker().admission())
+                .track(AtBodyEnd(HttpStatus::new()))
+                .resend(ResendBound(ResendAttempt))
+                .build()?;
+            Ok(Target { service: service.clone(), balancer, breakers })
         };
-        let balancer = Balancer::builder(setup.endpoints()?, make)
-            .config(setup.balancing())
-            .admits(|guarded: &Guarded| guarded.breaker().admission())
-            .track(AtBodyEnd(HttpStatus::new()))
-            .resend(ResendAttempt)
-            .build()?;
+        let live = Arc::new(Live::new(&service, policy, Box::new(target))?);
         let unused = Client::builder().no_proxy().build();
         let unused = unused.map_err(|error| BuildError::Transport(error.into()))?;
-        Ok(HttpClient { service: setup.service, caller, balancer, unused })
+        Ok(HttpClient { service, live, unused })
     }
 }
 
-/// An HTTP service that is called as a [`Policy`](crate::policy::Policy) says.
+/// An HTTP service that is called as a [`Policy`] says.
 ///
 /// URLs name the service as their host: `http://users/7`. Clones are cheap and share endpoints,
 /// breakers and the limit. It is a tower service of `reqwest::Request`s; for the builders of
@@ -101,8 +111,7 @@ impl HttpBuilder {
 #[derive(Clone)]
 pub struct HttpClient {
     service: Arc<str>,
-    caller: Caller,
-    balancer: Balanced,
+    live: Arc<Live<Balanced>>,
     /// What `reqwest_middleware` wants at the end of its chain; nothing goes there.
     unused: Client,
 }
@@ -117,7 +126,47 @@ impl HttpClient {
 
     /// What the client looks like now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.service, &self.balancer, self.caller.limit.as_deref())
+        let (targets, limit) = self.live.parts();
+        Snapshot::of(&self.service, &targets, limit.as_deref())
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Policy {
+        self.live.policy()
+    }
+
+    /// Puts `policy` in force for calls from now on, of all clones.
+    ///
+    /// No connection is dropped, and calls and streams go on under the policy that they began with.
+    /// What was learned stays: latencies, ejections, the states and counts of the breakers, and what
+    /// is left of the rate limit.
+    ///
+    /// # Errors
+    ///
+    /// When the policy is refused; the old one stays in force then. `load_balance`,
+    /// `outlier_detection`, `subsets` and the scope of the breakers are fixed when a client is
+    /// built, and a policy that changes them is refused.
+    pub fn apply(&self, policy: Policy) -> Result<(), BuildError> {
+        self.live.apply(policy)
+    }
+
+    /// Puts in force what a file says, now and whenever it changes, as [`apply`](Self::apply) does.
+    /// The file's extension says what it is: `yaml`, `yml`, `toml` or `json`. It is read once a
+    /// second, which also sees a file that another one replaces, as Kubernetes does with a
+    /// `ConfigMap`.
+    ///
+    /// `tell` is told of each change: that it is in force, or why it was refused and the old policy
+    /// stays. The task ends with the last clone of the client.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn follow_file(
+        &self,
+        path: impl Into<PathBuf>,
+        tell: impl Fn(Result<(), PolicyError>) + Send + 'static,
+    ) {
+        self.live.follow_file(path.into(), tell);
     }
 }
 
@@ -138,8 +187,8 @@ impl Service<Request> for HttpClient {
     }
 
     fn call(&mut self, request: Request) -> HttpFuture {
-        let (caller, mut balancer) = (self.caller.clone(), self.balancer.clone());
-        HttpFuture(Box::pin(async move { caller.call(&Http, &mut balancer, request).await }))
+        let (caller, mut way) = self.live.way(request.method().as_str(), request.url().path());
+        HttpFuture(Box::pin(async move { caller.call(&Http, &mut way, request).await }))
     }
 }
 

@@ -51,8 +51,10 @@ mod call;
 mod error;
 mod first_frame;
 mod limit;
+mod live;
 mod setup;
 mod snapshot;
+mod way;
 
 #[cfg(feature = "tonic")]
 pub mod grpc;

@@ -3,17 +3,25 @@
 mod circuit_breaker;
 mod load_balance;
 mod rate_limit;
+mod read;
 mod retry;
+mod route;
+mod settings;
+mod subset;
 
 use std::time::Duration;
 
 use seawall_core::ConfigError;
+use seawall_load_balance::Split;
 use serde::{Deserialize, Serialize};
 
-pub use circuit_breaker::CircuitBreaker;
+pub use circuit_breaker::{CircuitBreaker, Scope};
 pub use load_balance::{LoadBalance, OutlierDetection};
 pub use rate_limit::RateLimit;
+pub use read::PolicyError;
 pub use retry::{Backoff, Retries, RetryOn};
+pub use route::{Match, Route};
+pub use subset::{Share, Subset};
 
 /// Everything that a resilient client does, as one value.
 ///
@@ -29,6 +37,8 @@ pub use retry::{Backoff, Retries, RetryOn};
 /// | `circuit_breaker` | one per endpoint, with the breaker's own defaults | calls go elsewhere while a server fails |
 /// | `outlier_detection` | none | the breakers do as much, and return sooner |
 /// | `load_balance` | power of two choices on calls in flight, 5 s for the first endpoint | the least known load balances well without any tuning |
+/// | `subsets`, `split` | none | all endpoints serve alike until somebody says otherwise |
+/// | `routes` | none | all calls are alike until somebody says otherwise |
 ///
 /// # Examples
 ///
@@ -60,22 +70,18 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outlier_detection: Option<OutlierDetection>,
     pub(crate) load_balance: LoadBalance,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) subsets: Vec<Subset>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) split: Vec<Share>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) routes: Vec<Route>,
 }
 
 impl Policy {
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Reads a policy from YAML, of which JSON is a part.
-    ///
-    /// # Errors
-    ///
-    /// When the text is no YAML, or has a field that is not known or of the wrong kind; the message
-    /// names the field and the line.
-    pub fn from_yaml(text: &str) -> Result<Self, PolicyError> {
-        yaml_serde::from_str(text).map_err(PolicyError)
     }
 
     /// How long a call may take in all, until its response begins: waits, attempts and retries
@@ -129,6 +135,27 @@ impl Policy {
         self
     }
 
+    /// Names parts of the endpoints, for [`split`](Self::split) and routes.
+    #[must_use]
+    pub fn subsets(mut self, subsets: impl IntoIterator<Item = Subset>) -> Self {
+        self.subsets = subsets.into_iter().collect();
+        self
+    }
+
+    /// Divides the calls of no route among subsets, or among services.
+    #[must_use]
+    pub fn split(mut self, split: impl IntoIterator<Item = Share>) -> Self {
+        self.split = split.into_iter().collect();
+        self
+    }
+
+    /// Calls that are treated otherwise; the first one that matches counts.
+    #[must_use]
+    pub fn routes(mut self, routes: impl IntoIterator<Item = Route>) -> Self {
+        self.routes = routes.into_iter().collect();
+        self
+    }
+
     /// Refuses what no client can do.
     ///
     /// # Errors
@@ -152,14 +179,104 @@ impl Policy {
         if let Some(detection) = &self.outlier_detection {
             detection.check().map_err(|error| error.within("outlier_detection"))?;
         }
+        self.circuit_breaker.check().map_err(|error| error.within("circuit_breaker"))?;
+        self.load_balance.config().map_err(|error| error.within("load_balance"))?;
+        self.check_ways()
+    }
+
+    /// Refuses routes, subsets and splits that lead nowhere.
+    fn check_ways(&self) -> Result<(), ConfigError> {
+        for (at, subset) in self.subsets.iter().enumerate() {
+            subset.select().map_err(|error| error.within("subsets"))?;
+            if self.subsets[..at].iter().any(|other| other.name == subset.name) {
+                let field = format!("subsets[{at}].name");
+                return Err(ConfigError::new(field, &subset.name, "another name than the others"));
+            }
+        }
+        if !self.subsets.is_empty() && self.split.is_empty() {
+            let want = "the part of each subset in the calls that no route matches";
+            return Err(ConfigError::new("split", "absent beside `subsets`", want));
+        }
+        subset::check_split(&self.split, &self.subsets)?;
+        for (at, route) in self.routes.iter().enumerate() {
+            let within = |error: ConfigError| error.within(&format!("routes[{at}]"));
+            if route.matches.is_empty() {
+                return Err(within(ConfigError::new("match", "empty", "at least one path")));
+            }
+            if let Some(wrong) = route.matches.iter().find(|m| !m.path.starts_with('/')) {
+                let want = "a path that begins with `/`";
+                return Err(within(ConfigError::new("match.path", &wrong.path, want)));
+            }
+            if !route.split.is_empty() && (route.service.is_some() || route.subset.is_some()) {
+                let want = "absent beside `service` or `subset`";
+                return Err(within(ConfigError::new("split", "present", want)));
+            }
+            if let Some(subset) = &route.subset {
+                if route.service.is_some() {
+                    let want = "absent beside `service`: subsets are parts of the client's own";
+                    return Err(within(ConfigError::new("subset", subset, want)));
+                }
+                subset::check_subset(subset, &self.subsets).map_err(within)?;
+            }
+            subset::check_split(&route.split, &self.subsets).map_err(within)?;
+            let effective = self.of_route(at).map_err(|error| {
+                ConfigError::new(error.path().to_owned(), "refused", error.to_string())
+            })?;
+            effective.check().map_err(within)?;
+        }
         Ok(())
     }
 
     /// How old an attempt is that a time-out of ours gave up. The time-outs are outside the breaker
     /// and the balancer, and drop the calls that they give up on; a call that is dropped earlier was
-    /// given up by its caller, who has reasons of its own.
+    /// given up by its caller, who has reasons of its own. Of several routes the shortest counts.
     pub(crate) fn abandoned_after(&self) -> Option<Duration> {
-        self.retries.per_try_timeout.or(self.timeout).map(|limit| limit.mul_f64(0.9))
+        let routes = (0..self.routes.len()).filter_map(|at| self.of_route(at).ok()?.shortest());
+        routes.chain(self.shortest()).min().map(|limit| limit.mul_f64(0.9))
+    }
+
+    /// The time-out of one attempt.
+    fn shortest(&self) -> Option<Duration> {
+        self.retries.per_try_timeout.or(self.timeout)
+    }
+
+    /// Subsets with their parts of the calls, as a balancer has them.
+    pub(crate) fn parts(&self) -> Result<Option<Split>, ConfigError> {
+        if self.subsets.is_empty() {
+            return Ok(None);
+        }
+        let weight = |subset: &Subset| {
+            let own = self.split.iter().find(|share| share.subset.as_ref() == Some(&subset.name));
+            own.map_or(0, |share| share.weight)
+        };
+        // Where a service takes all calls, the parts matter only to calls whose subset is empty.
+        let even = self.subsets.iter().all(|subset| weight(subset) == 0);
+        let mut split = Split::new();
+        for subset in &self.subsets {
+            let weight = if even { 1 } else { weight(subset) };
+            split = split.with_subset(subset.name.as_str(), subset.select()?, weight);
+        }
+        Ok(Some(split))
+    }
+
+    /// Refuses `new` where it changes what is fixed when a client is built.
+    pub(crate) fn check_change(&self, new: &Self) -> Result<(), ConfigError> {
+        let fixed = [
+            ("load_balance", self.load_balance == new.load_balance),
+            ("outlier_detection", self.outlier_detection == new.outlier_detection),
+            ("subsets", self.subsets == new.subsets),
+            (
+                "circuit_breaker.scope",
+                self.circuit_breaker.is_shared() == new.circuit_breaker.is_shared(),
+            ),
+        ];
+        match fixed.iter().find(|(_, same)| !same) {
+            None => Ok(()),
+            Some((field, _)) => {
+                let want = "as it was: it is fixed when a client is built";
+                Err(ConfigError::new(*field, "changed", want))
+            }
+        }
     }
 
     /// Whether the policy lists the gRPC method at `path` as idempotent.
@@ -168,22 +285,6 @@ impl Policy {
             Some(service) => path.starts_with(service),
             None => path == method,
         })
-    }
-}
-
-/// A text that is no [`Policy`].
-#[derive(Debug)]
-pub struct PolicyError(yaml_serde::Error);
-
-impl std::fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "policy: {}", self.0)
-    }
-}
-
-impl std::error::Error for PolicyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
     }
 }
 
@@ -209,7 +310,12 @@ load_balance: { wait_for_endpoints: 1s }
         let policy = Policy::from_yaml(text).unwrap();
         policy.check().unwrap();
         assert_eq!(policy.timeout, Some(Duration::from_secs(2)));
-        assert_eq!(policy.circuit_breaker.open_wait, Duration::from_secs(60));
+        let breaker = CircuitBreaker::new().failure_threshold(5).success_threshold(3);
+        let breaker = breaker.max_requests(2).open_wait(Duration::from_secs(60));
+        assert_eq!(
+            format!("{:?}", policy.circuit_breaker.config_with(None)),
+            format!("{:?}", breaker.config_with(None)),
+        );
         assert!(policy.lists("/orders.v1.Orders/Get"));
         assert!(!policy.lists("/orders.v1.Orders/Create"));
         assert!(policy.lists("/stock.v1.Stock/Count"));
@@ -232,6 +338,23 @@ load_balance: { wait_for_endpoints: 1s }
                 "outlier_detection: { consecutive_errors: 0 }",
                 "outlier_detection.consecutive_errors",
             ),
+            ("subsets: [{ name: a, tag: a }]", "split"),
+            ("split: [{ subset: a, weight: 1 }]", "split[0].subset"),
+            ("split: [{ service: a, weight: 0 }]", "split"),
+            ("split: [{ weight: 1 }]", "split[0]"),
+            ("{ subsets: [{ name: a }], split: [{ subset: a, weight: 1 }] }", "subsets.a"),
+            ("routes: [{ match: [] }]", "routes[0].match"),
+            ("routes: [{ match: [{ path: users }] }]", "routes[0].match.path"),
+            ("routes: [{ match: [{ path: /a }], subset: b }]", "routes[0].subset"),
+            (
+                "routes: [{ match: [{ path: /a }], retries: { attempts: 101 } }]",
+                "routes[0].retries.attempts",
+            ),
+            (
+                "{ timeout: 1s, routes: [{ match: [{ path: /a }], \
+                 retries: { per_try_timeout: 2s } }] }",
+                "routes[0].retries.per_try_timeout",
+            ),
         ] {
             let error = Policy::from_yaml(text).unwrap().check().expect_err(text);
             assert_eq!(error.field(), field, "{error}");
@@ -245,5 +368,76 @@ load_balance: { wait_for_endpoints: 1s }
         {
             Policy::from_yaml(text).expect_err(text);
         }
+    }
+
+    #[test]
+    fn what_does_not_read_is_refused_with_its_path() {
+        for (text, path, says) in [
+            ("retries: { backoff: { bse: 1s } }", "retries.backoff", "unknown field `bse`"),
+            ("circuit_breaker: { scope: method }", "circuit_breaker", "`endpoint` or `service`"),
+            ("circuit_breaker: { probes: 0 }", "circuit_breaker", "`probes` is 0"),
+            ("circuit_breaker: { on_drop: failure }", "circuit_breaker", "`on_drop`"),
+            ("circuit_breaker: { timeout: 1s, open_wait: 2s }", "circuit_breaker", "absent beside"),
+            ("load_balance: { max_picks: 9 }", "load_balance", "`max_picks` is 9"),
+            ("load_balance: { ejection: {} }", "load_balance", "`outlier_detection`"),
+            ("load_balance: { polcy: p2c }", "load_balance", "unknown field `polcy`"),
+            ("routes: [{ match: [{ pth: / }] }]", "routes[0].match[0]", "unknown field `pth`"),
+            ("routes: [{ match: [], tmeout: 1s }]", "routes[0]", "unknown field `tmeout`"),
+            ("routes: [{ match: [], retries: { a: 1 } }]", "routes[0].retries", "unknown field"),
+            ("routes: [{ match: [], load_balance: {} }]", "routes[0].load_balance", "endpoints"),
+        ] {
+            let error = Policy::from_yaml(text).expect_err(text);
+            assert!(error.path().starts_with(path), "{path}: {}, {error}", error.path());
+            assert!(error.to_string().contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn yaml_toml_and_json_say_the_same() {
+        let yaml = "
+timeout: 2s
+retries: { attempts: 1, retry_on: [5xx] }
+routes: [{ match: [{ path: /a }], timeout: 1s }]
+";
+        let toml = "
+timeout = \"2s\"
+retries = { attempts = 1, retry_on = [\"5xx\"] }
+[[routes]]
+match = [{ path = \"/a\" }]
+timeout = \"1s\"
+";
+        let json = r#"{"timeout": "2s", "retries": {"attempts": 1, "retry_on": ["5xx"]},
+                       "routes": [{"match": [{"path": "/a"}], "timeout": "1s"}]}"#;
+        let policy = Policy::from_yaml(yaml).unwrap();
+        assert_eq!(Policy::from_toml(toml).unwrap(), policy);
+        assert_eq!(Policy::from_json(json).unwrap(), policy);
+        assert_eq!(Policy::from_toml("timeout = 2").unwrap_err().path(), "timeout");
+    }
+
+    #[test]
+    fn a_breaker_goes_by_any_rule_of_its_crate() {
+        let policy = Policy::from_yaml(
+            "circuit_breaker: { failure_rate: 0.5, window: { time: 10s }, minimum_calls: 20 }",
+        );
+        let config = format!("{:?}", policy.unwrap().circuit_breaker.config_with(None).unwrap());
+        let same = seawall_circuit_breaker::Config::builder()
+            .failure_rate(0.5)
+            .window(seawall_circuit_breaker::Window::Time(Duration::from_secs(10)))
+            .minimum_calls(20)
+            .open_wait(Duration::from_secs(5))
+            .probes(1)
+            .successes_to_close(1)
+            .on_drop(seawall_circuit_breaker::OnDrop::Ignore);
+        assert_eq!(config, format!("{:?}", same.build().unwrap()));
+    }
+
+    #[test]
+    fn a_route_built_in_code_takes_a_policy_whole() {
+        let own = Policy::new().retries(Retries::new().attempts(0));
+        let route = Route::new([Match::path("/a*").method("GET")]).policy(&own);
+        let policy = Policy::new().timeout(Duration::from_secs(1)).routes([route]);
+        policy.check().unwrap();
+        assert_eq!(policy.at("GET", "/abc").unwrap(), own);
+        assert_eq!(policy.at("POST", "/abc").unwrap().timeout, Some(Duration::from_secs(1)));
     }
 }

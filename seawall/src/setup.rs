@@ -6,7 +6,7 @@ use seawall_core::{ConfigError, Endpoint, EndpointId};
 use seawall_discovery::Resolver;
 use seawall_load_balance::{self as load_balance, EndpointSet};
 
-use crate::{BuildError, breakers::Breakers, call::Caller, limit::Limit, policy::Policy};
+use crate::{BuildError, policy::Policy};
 
 /// Sets up a resilient client: a [`GrpcClient`](crate::grpc::GrpcClient) where `M` makes channels, an
 /// [`HttpClient`](crate::http::HttpClient) where it makes reqwest clients.
@@ -55,48 +55,42 @@ impl Setup {
         Self { service, policy: Policy::default(), source: Source::Nowhere }
     }
 
-    /// What makes the calls, after a check of the whole policy.
-    pub(crate) fn caller(&self) -> Result<Caller, ConfigError> {
-        self.policy.check()?;
-        let limit = match &self.policy.rate_limit {
-            None => None,
-            Some(limit) => {
-                let limit = Limit::new(limit, &self.service);
-                Some(Arc::new(limit.map_err(|error| error.within("rate_limit"))?))
-            }
-        };
-        Ok(Caller { policy: Arc::new(self.policy.clone()), limit })
-    }
-
-    pub(crate) fn breakers(&self) -> Result<Breakers, ConfigError> {
-        Breakers::new(&self.policy)
-    }
-
-    pub(crate) fn balancing(&self) -> load_balance::ConfigBuilder {
-        let ejection =
-            self.policy.outlier_detection.map(|detection| match self.policy.abandoned_after() {
-                Some(time) => detection.ejection().with_abandoned_after(time),
-                None => detection.ejection(),
-            });
-        let config = load_balance::Config::builder()
-            .name(self.service.clone())
-            .wait_for_endpoints(self.policy.load_balance.wait_for_endpoints)
-            .ejection(ejection);
-        match &self.source {
+    /// How the endpoints of `service` are picked.
+    pub(crate) fn balancing(
+        &self,
+        service: &Arc<str>,
+        policy: &Policy,
+    ) -> Result<load_balance::ConfigBuilder, ConfigError> {
+        let ejection = policy.outlier_detection.map(|detection| match policy.abandoned_after() {
+            Some(time) => detection.ejection().with_abandoned_after(time),
+            None => detection.ejection(),
+        });
+        let within = |error: ConfigError| error.within("load_balance");
+        let config =
+            load_balance::ConfigBuilder::from(policy.load_balance.config().map_err(within)?)
+                .name(service.clone())
+                .ejection(ejection);
+        // Subsets are parts of the client's own service.
+        let config = if *service == self.service { config.split(policy.parts()?) } else { config };
+        Ok(match &self.source {
             Source::Resolver(resolver) => {
-                let (resolver, service) = (resolver.clone(), self.service.clone());
+                let (resolver, service) = (resolver.clone(), service.clone());
                 config.observer(Arc::new(AskAnew { resolver, service }))
             }
             Source::Nowhere | Source::Fixed(_) => config,
-        }
+        })
     }
 
-    /// The endpoints, which follow the resolver from here on.
-    pub(crate) fn endpoints(&self) -> Result<EndpointSet, BuildError> {
+    /// The endpoints of `service`, which follow the resolver from here on.
+    pub(crate) fn endpoints(&self, service: &Arc<str>) -> Result<EndpointSet, BuildError> {
         match &self.source {
             Source::Nowhere => {
                 let want = "a list of addresses or a resolver";
                 Err(ConfigError::new("endpoints", "missing", want).into())
+            }
+            Source::Fixed(_) if *service != self.service => {
+                let want = "the client's own, because there is a list of addresses and no resolver";
+                Err(ConfigError::new("service", service, want).into())
             }
             Source::Fixed(addresses) => {
                 let endpoints: Result<Vec<_>, BuildError> = addresses
@@ -109,7 +103,7 @@ impl Setup {
                 if tokio::runtime::Handle::try_current().is_err() {
                     return Err(BuildError::NoRuntime);
                 }
-                Ok(EndpointSet::from_stream(resolver.watch(&self.service)))
+                Ok(EndpointSet::from_stream(resolver.watch(service)))
             }
         }
     }

@@ -7,7 +7,7 @@ use seawall_core::{Address, EndpointId};
 use seawall_load_balance::Balancer;
 use serde::Serialize;
 
-use crate::limit::Limit;
+use crate::{limit::Limit, live::Target};
 
 /// A resilient client at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,7 +15,7 @@ use crate::limit::Limit;
 pub struct Snapshot {
     /// The service that it calls.
     pub service: String,
-    /// Its endpoints, ordered by id.
+    /// Its endpoints, and those of the services that its routes name, each ordered by id.
     pub endpoints: Vec<EndpointSnapshot>,
     /// Its rate limit, if the policy has one.
     pub limiter: Option<LimiterSnapshot>,
@@ -25,6 +25,8 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EndpointSnapshot {
+    /// The service that it belongs to.
+    pub service: String,
     /// What identifies it.
     pub id: EndpointId,
     /// Where it listens.
@@ -49,33 +51,39 @@ pub struct EndpointSnapshot {
     pub next_probe_in: Option<Duration>,
 }
 
+type Guarded<S, T, U, R> = Balancer<CircuitBreakerService<S, T>, U, R>;
+
 impl Snapshot {
     /// The client as its balancer, its breakers and its limit see it.
     pub(crate) fn of<S, T, U, R>(
         service: &str,
-        balancer: &Balancer<CircuitBreakerService<S, T>, U, R>,
+        targets: &[Target<Guarded<S, T, U, R>>],
         limit: Option<&Limit>,
     ) -> Self
     where
         CircuitBreakerService<S, T>: Clone + Send + Sync + 'static,
     {
-        let guarded: HashMap<_, _> = balancer.services().into_iter().collect();
-        let endpoints = balancer.snapshot().endpoints.into_iter().map(|endpoint| {
-            let guarded = guarded.get(&endpoint.id);
-            let breaker = guarded.map(|guarded| guarded.breaker().snapshot());
-            EndpointSnapshot {
-                id: endpoint.id,
-                address: endpoint.address,
-                weight: endpoint.weight,
-                in_flight: endpoint.in_flight,
-                calls: endpoint.calls,
-                errors: endpoint.failures,
-                abandoned: endpoint.abandoned,
-                ejections: endpoint.ejections,
-                ejected_for: endpoint.ejected_for,
-                state: breaker.map_or(State::Closed, |breaker| breaker.state).as_str(),
-                next_probe_in: breaker.and_then(|breaker| breaker.next_probe_in),
-            }
+        let endpoints = targets.iter().flat_map(|target| {
+            let guarded: HashMap<_, _> = target.balancer.services().into_iter().collect();
+            let service = target.service.clone();
+            target.balancer.snapshot().endpoints.into_iter().map(move |endpoint| {
+                let guarded = guarded.get(&endpoint.id);
+                let breaker = guarded.map(|guarded| guarded.breaker().snapshot());
+                EndpointSnapshot {
+                    service: service.to_string(),
+                    id: endpoint.id,
+                    address: endpoint.address,
+                    weight: endpoint.weight,
+                    in_flight: endpoint.in_flight,
+                    calls: endpoint.calls,
+                    errors: endpoint.failures,
+                    abandoned: endpoint.abandoned,
+                    ejections: endpoint.ejections,
+                    ejected_for: endpoint.ejected_for,
+                    state: breaker.map_or(State::Closed, |breaker| breaker.state).as_str(),
+                    next_probe_in: breaker.and_then(|breaker| breaker.next_probe_in),
+                }
+            })
         });
         let limiter = limit.map(Limit::snapshot);
         Self { service: service.to_owned(), endpoints: endpoints.collect(), limiter }

@@ -3,21 +3,47 @@
 use std::time::Duration;
 
 use seawall_core::{ConfigError, duration};
-use seawall_load_balance::Ejection;
+use seawall_load_balance::{Config, Ejection};
 use serde::{Deserialize, Serialize};
 
-/// How endpoints are picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+use super::settings::{Settings, text};
+
+/// How endpoints are picked: the settings of [`load_balance::Config`](seawall_load_balance::Config)
+/// by their names, but for those that a policy has elsewhere.
+///
+/// The default is the less loaded of two endpoints, which balances well without any tuning. While no
+/// endpoint is known a call waits for five seconds, which outlast the start of a registry's first
+/// answer, and a caller still notices.
+///
+/// ```
+/// let policy = seawall::policy::Policy::from_yaml("
+/// load_balance:
+///   policy: { peak_ewma: { decay: 5s } }
+///   slow_start: { window: 30s }
+///   zone_aware: { zone: eu-1a }
+/// ")?;
+/// # policy.check()?;
+/// # Ok::<(), seawall::policy::PolicyError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Settings", into = "Settings")]
 pub struct LoadBalance {
-    #[serde(with = "duration")]
-    pub(crate) wait_for_endpoints: Duration,
+    settings: Settings,
 }
 
-/// Five seconds outlast the start of a registry's first answer, and a caller still notices.
-impl Default for LoadBalance {
-    fn default() -> Self {
-        Self { wait_for_endpoints: Duration::from_secs(5) }
+impl TryFrom<Settings> for LoadBalance {
+    type Error = ConfigError;
+
+    fn try_from(settings: Settings) -> Result<Self, ConfigError> {
+        let load_balance = Self { settings };
+        load_balance.config()?;
+        Ok(load_balance)
+    }
+}
+
+impl From<LoadBalance> for Settings {
+    fn from(load_balance: LoadBalance) -> Self {
+        load_balance.settings
     }
 }
 
@@ -30,8 +56,33 @@ impl LoadBalance {
     /// How long a call waits while no endpoint is known, before it is refused; 5 s unless set.
     #[must_use]
     pub fn wait_for_endpoints(mut self, wait: Duration) -> Self {
-        self.wait_for_endpoints = wait;
+        self.settings.set("wait_for_endpoints", text(wait));
         self
+    }
+
+    /// By which rule endpoints are picked, by its name: `p2c`, `peak_ewma`, `round_robin`, `random`,
+    /// `least_in_flight`; `p2c` unless set.
+    #[must_use]
+    pub fn policy(mut self, name: &str) -> Self {
+        self.settings.set("policy", name);
+        self
+    }
+
+    /// How long an endpoint that is new, or back, takes to grow into its share; it has all of it at
+    /// once unless set.
+    #[must_use]
+    pub fn slow_start(mut self, window: Duration) -> Self {
+        self.settings.set("slow_start", serde_json::json!({ "window": text(window) }));
+        self
+    }
+
+    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+        self.settings.refuse(&[
+            ("name", "the name of the service"),
+            ("ejection", "said by `outlier_detection`"),
+            ("split", "said by `subsets` and `split` beside it"),
+        ])?;
+        Settings::read(self.settings.0.clone())
     }
 }
 
@@ -42,15 +93,18 @@ impl LoadBalance {
 pub struct OutlierDetection {
     pub(crate) consecutive_errors: u32,
     #[serde(with = "duration")]
+    pub(crate) interval: Duration,
+    #[serde(with = "duration")]
     pub(crate) base_ejection_time: Duration,
     pub(crate) max_ejection_percent: u8,
 }
 
-/// Istio's: 5 errors, 30 s, 10 percent.
+/// Istio's: 5 errors, 10 s, 30 s, 10 percent.
 impl Default for OutlierDetection {
     fn default() -> Self {
         Self {
             consecutive_errors: 5,
+            interval: Duration::from_secs(10),
             base_ejection_time: Duration::from_secs(30),
             max_ejection_percent: 10,
         }
@@ -58,7 +112,7 @@ impl Default for OutlierDetection {
 }
 
 impl OutlierDetection {
-    /// The defaults: 5 errors, 30 s, 10 percent.
+    /// The defaults: 5 errors, 10 s, 30 s, 10 percent.
     pub fn new() -> Self {
         Self::default()
     }
@@ -67,6 +121,13 @@ impl OutlierDetection {
     #[must_use]
     pub fn consecutive_errors(mut self, errors: u32) -> Self {
         self.consecutive_errors = errors;
+        self
+    }
+
+    /// How much time without an ejection makes the next one shorter again; 1 ms or more.
+    #[must_use]
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
         self
     }
 
@@ -89,9 +150,12 @@ impl OutlierDetection {
         if self.consecutive_errors == 0 {
             return Err(ConfigError::new("consecutive_errors", 0, "at least 1"));
         }
-        if self.base_ejection_time < Duration::from_millis(1) {
-            let shown = humantime::format_duration(self.base_ejection_time);
-            return Err(ConfigError::new("base_ejection_time", shown, "at least 1ms"));
+        let times = [("interval", self.interval), ("base_ejection_time", self.base_ejection_time)];
+        for (field, time) in times {
+            if time < Duration::from_millis(1) {
+                let shown = humantime::format_duration(time);
+                return Err(ConfigError::new(field, shown, "at least 1ms"));
+            }
         }
         if self.max_ejection_percent > 100 {
             let percent = self.max_ejection_percent;
@@ -105,6 +169,7 @@ impl OutlierDetection {
         let longest = self.base_ejection_time.saturating_mul(10);
         Ejection::new()
             .with_consecutive_failures(self.consecutive_errors)
+            .with_interval(self.interval)
             .with_base_time(self.base_ejection_time)
             .with_max_time(longest)
             .with_max_percent(self.max_ejection_percent)
