@@ -50,6 +50,8 @@ mod breakers;
 mod call;
 mod error;
 mod first_frame;
+#[doc = include_str!("guide-from-istio.md")]
+pub mod guide_from_istio {}
 mod limit;
 mod live;
 mod setup;

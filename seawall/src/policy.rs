@@ -1,6 +1,7 @@
 //! What a client does so that its calls survive.
 
 mod circuit_breaker;
+mod istio;
 mod load_balance;
 mod rate_limit;
 mod read;
@@ -16,6 +17,7 @@ use seawall_load_balance::Split;
 use serde::{Deserialize, Serialize};
 
 pub use circuit_breaker::{CircuitBreaker, Scope};
+pub use istio::{FromIstio, Ignored};
 pub use load_balance::{LoadBalance, OutlierDetection};
 pub use rate_limit::RateLimit;
 pub use read::PolicyError;
@@ -435,7 +437,8 @@ timeout = \"1s\"
     fn a_route_built_in_code_takes_a_policy_whole() {
         let own = Policy::new().retries(Retries::new().attempts(0));
         let route = Route::new([Match::path("/a*").method("GET")]).policy(&own);
-        let policy = Policy::new().timeout(Duration::from_secs(1)).routes([route]);
+        let all = Retries::new().per_try_timeout(Duration::from_millis(500));
+        let policy = Policy::new().timeout(Duration::from_secs(1)).retries(all).routes([route]);
         policy.check().unwrap();
         assert_eq!(policy.at("GET", "/abc").unwrap(), own);
         assert_eq!(policy.at("POST", "/abc").unwrap().timeout, Some(Duration::from_secs(1)));

@@ -1,6 +1,6 @@
 //! Calls that a policy treats otherwise than the rest.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use seawall::{
     core::Endpoint, discovery::Fixed, grpc::GrpcClient, http::HttpClient, policy::Policy,
@@ -10,7 +10,8 @@ use tonic::Code;
 
 fn endpoint(server: &HttpServer, tag: &str) -> Endpoint {
     let address = server.address();
-    Endpoint::new(address.to_string(), address.try_into().unwrap()).with_tags([tag])
+    Endpoint::new(address.to_string(), address.try_into().expect("a socket is an address"))
+        .with_tags([tag])
 }
 
 fn client(registry: Fixed, policy: &str) -> HttpClient {
@@ -118,7 +119,7 @@ routes:
         .unwrap();
     let mut client = EchoClient::new(channel);
     let slow = EchoRequest { message: "hello".into(), delay_ms: 2_000, ..Default::default() };
-    let begun = Instant::now();
+    let begun = tokio::time::Instant::now();
     let status = client.unary(slow.clone()).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!(begun.elapsed() < Duration::from_secs(2));

@@ -76,6 +76,14 @@ impl LoadBalance {
         self
     }
 
+    /// The part of the set that must be well, or else ejected endpoints are used again; 0 to 100
+    /// percent, 50 unless set.
+    #[must_use]
+    pub fn panic_threshold(mut self, percent: u8) -> Self {
+        self.settings.set("panic_threshold", percent);
+        self
+    }
+
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
         self.settings.refuse(&[
             ("name", "the name of the service"),

@@ -132,8 +132,11 @@ impl Route {
     pub fn policy(mut self, policy: &Policy) -> Self {
         let mut all = policy.to_map();
         // What is absent in this policy is not to be found in the other one either.
-        for field in Policy::default().with_route_fields() {
+        for field in ["timeout", "rate_limit", "idempotent", "hedge", "deadline_header"] {
             all.entry(field).or_insert(Value::Null);
+        }
+        if let Some(Value::Object(retries)) = all.get_mut("retries") {
+            retries.entry("per_try_timeout").or_insert(Value::Null);
         }
         all.retain(|field, _| !SHARED.contains(&field.as_str()) && field != "split");
         self.overrides = all;
@@ -188,11 +191,6 @@ impl Policy {
             // A policy is a map of texts, numbers and lists.
             _ => Map::new(),
         }
-    }
-
-    /// The fields that may be absent from a policy and from a route.
-    fn with_route_fields(&self) -> impl Iterator<Item = String> + use<> {
-        ["timeout", "rate_limit", "idempotent"].into_iter().map(str::to_owned)
     }
 }
 
