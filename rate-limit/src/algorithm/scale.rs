@@ -43,6 +43,12 @@ impl Scale {
         Self { per_cell, stretch }
     }
 
+    /// The same where a unit is a nanosecond, known to the compiler as such.
+    #[inline]
+    pub(crate) fn whole(&self) -> Option<Self> {
+        self.stretch.is_none().then_some(Self { stretch: None, ..*self })
+    }
+
     /// How many units have passed after `nanos`.
     #[inline]
     pub(crate) fn units(&self, nanos: u64) -> u64 {
@@ -68,11 +74,13 @@ impl Stretch {
         u64::try_from(product >> 63).unwrap_or(u64::MAX)
     }
 
+    // Out of line, because rates that divide their period, which are most, have no use for it.
+    #[inline(never)]
     fn first(self, units: u64) -> u64 {
         // Low by two at most: the reciprocal is rounded down, and so is the product.
         let mut nanos = ((u128::from(units) * u128::from(self.nanos)) >> 63) as u64;
-        while self.units(nanos) < units {
-            nanos += 1;
+        for _ in 0..2 {
+            nanos += u64::from(self.units(nanos) < units);
         }
         nanos
     }

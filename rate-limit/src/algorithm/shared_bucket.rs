@@ -105,6 +105,12 @@ impl SharedBucket {
         }
     }
 
+    /// [`take`](Share::take) once the quota was changed.
+    #[inline(never)]
+    fn take_latest(&self, now: Instant, cost: u32, spare: u32) -> Result<Allowed, Rejected> {
+        self.on_latest(|tat, bucket, _| update(tat, |tat| bucket.take(tat, now, cost, spare)))
+    }
+
     fn on_latest<R>(&self, mut act: impl FnMut(&AtomicU64, &TokenBucket, Ruler) -> Option<R>) -> R {
         let mut spins = 0;
         loop {
@@ -117,24 +123,6 @@ impl SharedBucket {
                 None => pause(&mut spins),
             }
         }
-    }
-}
-
-impl SharedBucket {
-    /// The answer where the TAT is too late, or where it is no TAT any more.
-    // Out of line, so that it writes its answer where the caller wants it, in place of a copy.
-    #[inline(never)]
-    fn refuse(
-        &self,
-        before: u64,
-        now: Instant,
-        cost: u32,
-        spare: u32,
-    ) -> Result<Allowed, Rejected> {
-        if before & CLOSED == 0 {
-            return self.bucket.refuse(before, now, cost, spare);
-        }
-        self.on_latest(|tat, bucket, _| update(tat, |tat| bucket.take(tat, now, cost, spare)))
     }
 }
 
@@ -174,7 +162,10 @@ impl Share<TokenBucket> for SharedBucket {
                 Err(newer) => before = newer,
             }
         }
-        self.refuse(before, now, cost, spare)
+        if before & CLOSED != 0 {
+            return self.take_latest(now, cost, spare);
+        }
+        self.bucket.refuse(before, now, now_units, (cost, spare))
     }
 
     fn take_at_most(&self, now: Instant, cost: u32) -> u32 {

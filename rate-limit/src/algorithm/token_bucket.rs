@@ -116,14 +116,20 @@ impl TokenBucket {
 
     /// How long a call has to wait for so many cells, which are at most the burst.
     #[inline]
-    fn wait_nanos(&self, tat: u64, now: Instant, asked: u64) -> u64 {
-        let after = tat.max(self.units_at(now)) + asked * self.per_cell();
+    fn wait_nanos(&self, tat: u64, now: Instant, now_units: u64, asked: u64) -> u64 {
+        let after = tat.max(now_units) + asked * self.per_cell();
         self.nanos_until(after.saturating_sub(self.capacity), now)
     }
 
     /// Whether the bucket is full, as if it had never been used.
     pub(crate) fn is_at_rest(&self, tat: u64, now: Instant) -> bool {
         tat <= self.units_at(now)
+    }
+
+    /// For how long the bucket has been full, if it is.
+    pub(crate) fn rested_nanos(&self, tat: u64, now: Instant) -> Option<u64> {
+        let full = || self.scale.nanos(tat);
+        self.is_at_rest(tat, now).then(|| now.as_nanos().saturating_sub(full()))
     }
 
     /// How long until the bucket is full.
@@ -147,21 +153,48 @@ impl TokenBucket {
         Allowed::new(self.standing(tat, now, now_units))
     }
 
+    /// The answer to a call that may not pass.
     // Out of line, so that it writes its answer where the caller wants it, in place of a copy.
     #[inline(never)]
     pub(super) fn refuse<T>(
         &self,
         tat: u64,
         now: Instant,
-        cost: u32,
-        spare: u32,
+        now_units: u64,
+        (cost, spare): (u32, u32),
     ) -> Result<T, Rejected> {
-        let standing = self.standing(tat, now, self.units_at(now));
         let asked = u64::from(cost) + u64::from(spare);
+        if let Some(whole) = self.scale.whole() {
+            // Most rates count in nanoseconds: nothing is left to convert.
+            return Self { scale: whole, ..*self }.refusal(tat, now, now_units, asked);
+        }
+        self.refuse_stretched(tat, now, now_units, asked)
+    }
+
+    #[inline(never)]
+    fn refuse_stretched<T>(
+        &self,
+        tat: u64,
+        now: Instant,
+        now_units: u64,
+        asked: u64,
+    ) -> Result<T, Rejected> {
+        self.refusal(tat, now, now_units, asked)
+    }
+
+    #[inline(always)]
+    fn refusal<T>(
+        &self,
+        tat: u64,
+        now: Instant,
+        now_units: u64,
+        asked: u64,
+    ) -> Result<T, Rejected> {
+        let standing = self.standing(tat, now, now_units);
         Err(if asked > u64::from(self.quota.capacity()) {
             Rejected::never(standing)
         } else {
-            Rejected::after(self.wait_nanos(tat, now, asked), standing)
+            Rejected::after(self.wait_nanos(tat, now, now_units, asked), standing)
         })
     }
 
@@ -179,12 +212,12 @@ impl TokenBucket {
             return Ok((now, false));
         }
         if cost > self.quota.capacity() {
-            return self.refuse(*tat, now, cost, 0);
+            return self.refuse(*tat, now, now_units, (cost, 0));
         }
         let after = (*tat).max(now_units) + self.units(cost);
-        let wait_nanos = self.wait_nanos(*tat, now, cost.into());
+        let wait_nanos = self.wait_nanos(*tat, now, now_units, cost.into());
         if wait_nanos > patience_nanos || after - now_units > self.capacity + AHEAD_MAX {
-            return self.refuse(*tat, now, cost, 0);
+            return self.refuse(*tat, now, now_units, (cost, 0));
         }
         *tat = after;
         Ok((Instant::from_nanos(now.as_nanos().saturating_add(wait_nanos)), wait_nanos > 0))
@@ -206,7 +239,7 @@ impl Algorithm for TokenBucket {
         let now_units = self.units_at(now);
         match self.pass(*tat, now_units, cost, spare) {
             Some(after) => Ok(self.allow(after, now, now_units)),
-            None => self.refuse(*tat, now, cost, spare),
+            None => self.refuse(*tat, now, now_units, (cost, spare)),
         }
     }
 
@@ -224,7 +257,7 @@ impl Algorithm for TokenBucket {
                 *tat = after;
                 Ok(self.allow(after, now, now_units))
             }
-            None => self.refuse(*tat, now, cost, spare),
+            None => self.refuse(*tat, now, now_units, (cost, spare)),
         }
     }
 
