@@ -41,9 +41,9 @@ const KEYS_MAX: usize = 1 << 31;
 /// # Memory
 ///
 /// 24 bytes for each key that there is room for, allocated when the limiter is built; there is no
-/// task that cleans up, and none is needed. A new key takes an unused place or that of a key whose
-/// bucket is full again, which says no more than that it was never seen: no key that is being limited
-/// is ever forgotten. It looks at 64 places at most. When all of those are taken by keys that are
+/// task that cleans up, and none is needed. A new key takes an unused place or, when there is none
+/// near, that of a key whose bucket has long been full again, which says no more than that it was
+/// never seen: no key that is being limited is ever forgotten. It looks at 64 places at most. When all of those are taken by keys that are
 /// being limited, [`Full`] decides; about ten in a million keys meet that before there are as many as
 /// there is room for.
 ///

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 #![cfg(seawall_loom)]
 
+use std::time::Duration;
+
 use loom::thread;
 use seawall_rate_limit::{Clock, KeyedLimiter, Quota, RateLimiter};
 
@@ -60,7 +62,7 @@ fn reservations_and_cancels_leave_no_cell_behind() {
         assert!(theirs.as_secs() == 1 || theirs.as_secs() == 2);
         // Whoever came second, at most what was cancelled is lost, and nothing is booked twice.
         let next = limiter.reserve(1).unwrap().delay();
-        assert!(next > mine.delay() || next == std::time::Duration::from_secs(2));
+        assert!(next > mine.delay() || next == Duration::from_secs(2));
     });
 }
 
@@ -78,6 +80,22 @@ fn a_key_that_two_threads_enter_gets_one_bucket() {
         let passed = u32::from(limiter.check(&7).is_ok());
         assert_eq!(passed + thread.join().unwrap(), 1);
         assert!(limiter.check(&7).is_err());
+    });
+}
+
+#[test]
+fn a_key_that_two_threads_enter_in_place_of_another_gets_one_bucket() {
+    bounded(|| {
+        let (clock, hand) = Clock::manual();
+        let limiter = KeyedLimiter::new(Quota::per_second(1), 1).unwrap().with_clock(clock);
+        // Both of the places are used, and at rest after a second.
+        limiter.check(&1).unwrap();
+        limiter.check(&2).unwrap();
+        hand.advance(Duration::from_secs(1));
+        let other = limiter.clone();
+        let thread = thread::spawn(move || u32::from(other.check(&7).is_ok()));
+        let passed = u32::from(limiter.check(&7).is_ok());
+        assert_eq!(passed + thread.join().unwrap(), 1);
     });
 }
 

@@ -95,6 +95,20 @@ impl SipHash {
     }
 }
 
+/// The `rest` of some bytes, one to seven of them, as a word. Read in one or two pieces that overlap
+/// what is known: a copy of a length that is not known is a call of its own.
+#[inline]
+fn last_word(bytes: &[u8], rest: &[u8]) -> u64 {
+    if let Some(last) = bytes.last_chunk() {
+        return u64::from_le_bytes(*last) >> (8 * (8 - rest.len()));
+    }
+    if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << (8 * (rest.len() - 4));
+    }
+    rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
 impl Hasher for SipHash {
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
@@ -103,10 +117,8 @@ impl Hasher for SipHash {
             self.take(u64::from_le_bytes(*word), 8);
         }
         if !rest.is_empty() {
-            let mut word = [0; 8];
-            word[..rest.len()].copy_from_slice(rest);
             // At most seven.
-            self.take(u64::from_le_bytes(word), rest.len() as u32);
+            self.take(last_word(bytes, rest), rest.len() as u32);
         }
     }
 

@@ -64,8 +64,8 @@ impl Plans {
         &self.slots[usize::from(slot).min(last)]
     }
 
-    pub(super) fn is_at_rest(&self, slot: u8, tat: u64, now: Instant) -> bool {
-        self.at(slot).is_at_rest(tat, now)
+    pub(super) fn rested_nanos(&self, slot: u8, tat: u64, now: Instant) -> Option<u64> {
+        self.at(slot).rested_nanos(tat, now)
     }
 
     pub(super) fn nanos_to_rest(&self, slot: u8, tat: u64, now: Instant) -> u64 {

@@ -45,7 +45,9 @@ impl Shared {
         spare: u32,
     ) -> Result<Allowed, Rejected> {
         let now = self.clock.now();
-        if let Some(mut held) = self.table.find(hash) {
+        let found = self.table.find(hash);
+        let is_known = found.is_some();
+        if let Some(mut held) = found {
             // Relaxed: whoever moved this key to another slot knew of the change before giving the
             // lock back, and changes that are not known yet have still to lock this place.
             if plan == 0 && held.slot() == 0 && self.generation.load(Relaxed) == 0 {
@@ -55,7 +57,7 @@ impl Shared {
                 return answer;
             }
         }
-        self.enter(hash, plan, cost, spare)
+        self.enter(hash, plan, (cost, spare), is_known)
     }
 
     #[inline(never)]
@@ -65,10 +67,17 @@ impl Shared {
 
     /// The way of new keys, of plans other than the first, and after a change.
     #[inline(never)]
-    fn enter(&self, hash: u64, plan: usize, cost: u32, spare: u32) -> Result<Allowed, Rejected> {
+    fn enter(
+        &self,
+        hash: u64,
+        plan: usize,
+        cost: (u32, u32),
+        is_known: bool,
+    ) -> Result<Allowed, Rejected> {
         let mut spins = 0;
         loop {
-            if let Some(answer) = self.plans(|plans| self.try_enter(plans, hash, plan, cost, spare))
+            if let Some(answer) =
+                self.plans(|plans| self.try_enter(plans, hash, plan, cost, is_known))
             {
                 return answer;
             }
@@ -82,17 +91,17 @@ impl Shared {
         plans: &Plans,
         hash: u64,
         plan: usize,
-        cost: u32,
-        spare: u32,
+        (cost, spare): (u32, u32),
+        is_known: bool,
     ) -> Option<Result<Allowed, Rejected>> {
         let is_latest = || self.generation.load(Relaxed) == plans.generation();
         let (slot, bucket) = (plans.slot(plan), plans.bucket(plan));
         let now = self.clock.now();
-        let held = match self.table.find(hash) {
+        let held = match is_known.then(|| self.table.find(hash)).flatten() {
             Some(held) => Ok(held),
             // A key whose plans are not known is not known to be at rest.
             None => self.table.enter(hash, (slot, bucket.rest()), |slot, tat| {
-                is_latest() && plans.is_at_rest(slot, tat, now)
+                plans.rested_nanos(slot, tat, now).filter(|_| is_latest())
             }),
         };
         if !is_latest() {

@@ -1,26 +1,38 @@
 //! Places for the buckets of keys.
 //!
-//! An open-addressed table that never grows: each key has a window of places that begins where its
-//! hash says. A place that was used once is never unused again, so that whoever looks for a key stops
-//! at the first unused one.
+//! An open-addressed table that never grows: each key has a window of groups, each of them a cache
+//! line of places, that begins where its hash says. A place that was used once is never unused again,
+//! and a key gets the first free place in its window, so that whoever looks for a key stops at the
+//! first group with an unused one.
+//!
+//! A group is looked at as a whole: nearly every key is in the first group of its window, though
+//! anywhere in there, and a processor that had to guess where would guess wrong more often than not.
 //!
 //! # Orderings
 //!
 //! A place is two words. `tag` holds the key's fingerprint, the slot of the quota that its bucket
-//! keeps and, in its lowest bit, a lock; `state` holds the bucket, and is read and written by the holder of the lock alone, except for a glance by
-//! whoever looks for a place, who then takes the lock and looks again. Taking the lock is an Acquire
-//! compare-exchange of `tag`, giving it back a Release store of `tag`: what one holder wrote to
-//! `state`, the next one reads.
+//! keeps and, in its lowest bit, a lock; `state` holds the bucket, and is read and written by the
+//! holder of the lock alone, except for a glance by whoever looks for a place, who then takes the lock
+//! and looks again. Taking the lock is an Acquire compare-exchange of `tag`, giving it back a Release
+//! store of `tag`: what one holder wrote to `state`, the next one reads.
 //!
 //! A key that is new is entered under one of the `entries` locks, the same one for the same key, so
-//! that no key is entered twice. What happened under it, the next holder sees by the lock itself.
+//! that no key is entered twice. What happened under it, the next holder sees by the lock itself: who
+//! looks without it may miss a key that is being entered, and then looks again under it.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::sync::{AtomicU64, Mutex, lock, pause};
 
-/// How many places a key may be at: sixteen cache lines. Models have few threads and keys.
-const WINDOW: usize = if cfg!(seawall_loom) { 2 } else { 64 };
+/// How many groups a key may be in. Models have few threads and keys.
+const WINDOW: usize = if cfg!(seawall_loom) { 2 } else { 16 };
+
+/// How many places a group has: a cache line of them.
+const PLACES: usize = if cfg!(seawall_loom) { 1 } else { 4 };
+
+/// Among how many places the one that has been at rest for the longest is chosen: as caches show, a
+/// choice of sixteen is nearly as good as one of all.
+const CHOICE: usize = 16;
 
 /// The locks under which keys are entered.
 const ENTRIES: usize = if cfg!(seawall_loom) { 1 } else { 256 };
@@ -40,14 +52,15 @@ const FINGERPRINT_SHIFT: u32 = 8;
 const FINGERPRINT: u64 = u64::MAX << FINGERPRINT_SHIFT;
 
 pub(super) struct Table {
-    places: Box<[Place]>,
-    /// The places at which a window may begin.
+    groups: Box<[Group]>,
+    /// The groups at which a window may begin.
     starts: usize,
     entries: Box<[Mutex<()>]>,
 }
 
-/// Four to a cache line.
-#[repr(align(16))]
+#[repr(align(64))]
+struct Group([Place; PLACES]);
+
 struct Place {
     tag: AtomicU64,
     state: AtomicU64,
@@ -95,51 +108,51 @@ impl Table {
     pub(super) fn new(keys: usize) -> Self {
         // Two of three places are taken at most: fewer, and the table is larger than it needs to be
         // for the caches; more, and windows are full long before the table is.
-        let starts = keys + keys / 2;
-        let place = || Place { tag: AtomicU64::new(UNUSED), state: AtomicU64::new(0) };
+        let starts = (keys + keys / 2).div_ceil(PLACES);
+        let place = |_| Place { tag: AtomicU64::new(UNUSED), state: AtomicU64::new(0) };
         Self {
-            places: (0..starts + WINDOW - 1).map(|_| place()).collect(),
+            groups: (0..starts + WINDOW - 1).map(|_| Group(std::array::from_fn(place))).collect(),
             starts,
             entries: (0..ENTRIES).map(|_| Mutex::new(())).collect(),
         }
     }
 
     #[inline]
-    fn window(&self, hash: u64) -> &[Place] {
-        // The high bits choose the place (D. Lemire, "Fast random integer generation in an
+    fn window(&self, hash: u64) -> &[Group] {
+        // The high bits choose the group (D. Lemire, "Fast random integer generation in an
         // interval", 2019), without a division.
         let start = ((u128::from(hash) * self.starts as u128) >> 64) as usize;
-        &self.places[start..start + WINDOW]
+        &self.groups[start..start + WINDOW]
+    }
+
+    fn places(&self, hash: u64) -> impl Iterator<Item = &Place> {
+        self.window(hash).iter().flat_map(|group| &group.0)
     }
 
     /// The place of the key with this hash, if it has one.
     #[inline]
     pub(super) fn find(&self, hash: u64) -> Option<Held<'_>> {
         let fingerprint = fingerprint(hash);
-        for place in self.window(hash) {
+        for group in self.window(hash) {
             let mut spins = 0;
-            loop {
-                // Relaxed: the compare-exchange below reads it again.
+            while let Some(place) = group.place_of(fingerprint) {
+                // Relaxed: the compare-exchange reads it again.
                 let tag = place.tag.load(Relaxed);
-                if tag == UNUSED {
-                    return None;
-                }
-                // A place that is being used for the first time hides those behind it until it is
-                // known whose it is.
-                if tag & FINGERPRINT != fingerprint && tag != UNUSED | LOCKED {
-                    break;
-                }
-                if tag & LOCKED == 0 && place.lock(tag) {
+                if tag & (FINGERPRINT | LOCKED) == fingerprint && place.lock(tag) {
                     return Some(Held { place, tag });
                 }
                 pause(&mut spins);
+            }
+            if group.has_unused() {
+                return None;
             }
         }
         None
     }
 
     /// The place of the key with this hash, which it gets now if it has none: one that was never
-    /// used, or else that of a key whose state is at rest.
+    /// used, or else that of a key that has been at rest for long. So the keys in use keep their places,
+    /// although they too are at rest most of the time, as long as there are others. `rested` is for how long the key with this slot and state has been at rest, if it is.
     ///
     /// # Errors
     ///
@@ -148,33 +161,54 @@ impl Table {
         &self,
         hash: u64,
         (new_slot, rest): (u8, u64),
-        is_at_rest: impl Fn(u8, u64) -> bool,
+        rested: impl Fn(u8, u64) -> Option<u64>,
     ) -> Result<Held<'_>, impl Iterator<Item = (u8, u64)>> {
         let fingerprint = fingerprint(hash);
         let _entry = lock(&self.entries[hash as usize % ENTRIES]);
         if let Some(held) = self.find(hash) {
             return Ok(held);
         }
-        let window = self.window(hash);
-        // A place that was never used comes first: whoever is at rest and comes back then finds its
-        // own where it was, as long as the table has room.
-        let unused = window.iter().position(|place| place.tag.load(Relaxed) == UNUSED);
-        let (before, after) = window.split_at(unused.unwrap_or(0));
-        for place in after.iter().chain(before) {
-            let tag = place.tag.load(Relaxed);
-            let free = |state| tag == UNUSED || is_at_rest(slot(tag), state);
-            if tag & LOCKED != 0 || !free(place.state.load(Relaxed)) || !place.lock(tag) {
+        while let Some((place, tag)) = self.free(hash, &rested) {
+            if !place.lock(tag) {
                 continue;
             }
             let mut held = Held { place, tag };
-            if free(held.state()) {
+            if tag == UNUSED || rested(slot(tag), held.state()).is_some() {
                 held.tag = self::tag(fingerprint, new_slot);
                 held.set(rest);
+                // Before the lock of entries is given back, so that whoever takes it next finds the
+                // key, still locked. Relaxed: that lock orders it.
+                place.tag.store(held.tag | LOCKED, Relaxed);
                 return Ok(held);
             }
             // Its key has come back meanwhile.
         }
-        Err(window.iter().map(|place| (slot(place.tag.load(Relaxed)), place.state.load(Relaxed))))
+        Err(self
+            .places(hash)
+            .map(|place| (slot(place.tag.load(Relaxed)), place.state.load(Relaxed))))
+    }
+
+    /// The best place for a new key, at a glance, and its tag.
+    fn free(&self, hash: u64, rested: impl Fn(u8, u64) -> Option<u64>) -> Option<(&Place, u64)> {
+        let mut oldest: Option<(u64, &Place, u64)> = None;
+        for (looked_at, place) in self.places(hash).enumerate() {
+            let tag = place.tag.load(Relaxed);
+            if tag == UNUSED {
+                return Some((place, tag));
+            }
+            if looked_at >= CHOICE && oldest.is_some() {
+                break;
+            }
+            if tag & LOCKED != 0 {
+                continue;
+            }
+            if let Some(age) = rested(slot(tag), place.state.load(Relaxed))
+                && oldest.is_none_or(|(oldest, ..)| age > oldest)
+            {
+                oldest = Some((age, place, tag));
+            }
+        }
+        oldest.map(|(_, place, tag)| (place, tag))
     }
 
     /// Every place that was used, locked in turn; with those that are entered before it is asked for,
@@ -184,7 +218,7 @@ impl Table {
             // Whoever enters a key now is done after this.
             drop(lock(entries));
         }
-        self.places.iter().filter_map(|place| {
+        self.groups.iter().flat_map(|group| &group.0).filter_map(|place| {
             let mut spins = 0;
             loop {
                 let tag = place.tag.load(Relaxed);
@@ -197,6 +231,25 @@ impl Table {
                 pause(&mut spins);
             }
         })
+    }
+}
+
+impl Group {
+    /// The place with this fingerprint, which may be gone by now.
+    #[inline]
+    fn place_of(&self, fingerprint: u64) -> Option<&Place> {
+        // A bit for each place, without a branch.
+        let mut found = 0_u32;
+        for (bit, place) in self.0.iter().enumerate() {
+            // Relaxed: a hint.
+            found |= u32::from(place.tag.load(Relaxed) & FINGERPRINT == fingerprint) << bit;
+        }
+        self.0.get(found.trailing_zeros() as usize)
+    }
+
+    /// Places are taken in turn, so that the last one tells.
+    fn has_unused(&self) -> bool {
+        self.0[PLACES - 1].tag.load(Relaxed) == UNUSED
     }
 }
 
@@ -235,7 +288,7 @@ mod tests {
     fn a_million_keys_fit_into_twenty_five_megabytes() {
         let table = Table::new(1_000_000);
         let bytes =
-            table.places.len() * size_of::<Place>() + table.entries.len() * size_of::<Mutex<()>>();
+            table.groups.len() * size_of::<Group>() + table.entries.len() * size_of::<Mutex<()>>();
         assert!(bytes <= 25_000_000, "{bytes} bytes");
     }
 
@@ -244,11 +297,36 @@ mod tests {
         let table = Table::new(100_000);
         let mut rng = seawall_test_support::Rng::new();
         // At rest never: nobody makes room.
-        let refused = (0..100_000)
-            .filter(|_| table.enter(rng.u64(..), (0, 1), |_, _| false).is_err())
-            .count();
+        let refused =
+            (0..100_000).filter(|_| table.enter(rng.u64(..), (0, 1), |_, _| None).is_err()).count();
         // About ten in a million are.
         assert!(refused <= 20, "{refused} of 100,000 keys found no place");
+    }
+
+    #[test]
+    fn keys_in_use_keep_their_places_although_they_are_at_rest() {
+        let table = Table::new(1_000);
+        let mut rng = seawall_test_support::Rng::new();
+        let in_use: Vec<u64> = (0..500).map(|_| rng.u64(..)).collect();
+        let (mut now, mut lost) = (0, 0);
+        // The state is when the key was used last, and everybody is at rest at once.
+        let mut call = |hash| {
+            now += 1;
+            let known = table.find(hash);
+            let is_new = known.is_none();
+            let held = known.or_else(|| table.enter(hash, (0, now), |_, at| Some(now - at)).ok());
+            held.expect("all the others are at rest").set(now);
+            is_new
+        };
+        for round in 0..100 {
+            let new = in_use.iter().filter(|hash| call(**hash)).count();
+            lost += if round == 0 { 0 } else { new };
+            // Somebody else comes by, once.
+            for _ in 0..100 {
+                call(rng.u64(..));
+            }
+        }
+        assert!(lost <= 500, "{lost} of 49,500 calls found that their key had lost its place");
     }
 
     #[test]
