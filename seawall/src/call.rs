@@ -1,28 +1,25 @@
-//! One call: its attempts, the time each may take, and what is tried again.
+//! One call: its deadline, its attempts, and what is tried again.
 
 use std::{
     future::{Future, poll_fn},
     sync::Arc,
+    time::Duration,
 };
 
-use seawall_core::{Reason, Rejection};
+use seawall_core::Clock;
 use seawall_load_balance::Tried;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tower_service::Service;
 
 use crate::{
     Error,
+    budget::Budget,
+    deadline::Deadline,
+    hedge::Hedging,
     limit::Limit,
-    policy::{Policy, RetryOn},
+    policy::Policy,
+    verdict::{TIMED_OUT, Verdict},
 };
-
-/// What an attempt that ran out of its time counts as.
-pub(crate) const TIMED_OUT: &[RetryOn] =
-    &[RetryOn::ServerError, RetryOn::GatewayError, RetryOn::DeadlineExceeded];
-/// What an attempt that left nothing at any server counts as.
-pub(crate) const UNSENT: &[RetryOn] = &[RetryOn::ConnectFailure];
-/// What a connection that broke counts as.
-pub(crate) const RESET: &[RetryOn] = &[RetryOn::ServerError, RetryOn::Reset];
 
 /// What differs between gRPC and HTTP.
 pub(crate) trait Protocol: Send + Sync + 'static {
@@ -34,6 +31,8 @@ pub(crate) trait Protocol: Send + Sync + 'static {
     type Attempt: Send;
     /// What the balancer answers.
     type Head: Send;
+    /// A response that has begun.
+    type Begun: Send;
     /// What the caller gets.
     type Response: Send;
     /// What the balancer fails with.
@@ -41,32 +40,55 @@ pub(crate) trait Protocol: Send + Sync + 'static {
     /// What a transport fails with.
     type Error: Send;
 
-    fn keep(&self, request: Self::Request) -> Self::Kept;
+    /// How long the caller itself gives this call.
+    fn limit(&self, request: &Self::Request) -> Option<Duration>;
+
+    fn keep(&self, request: Self::Request, deadline: Option<Deadline>) -> Self::Kept;
 
     fn attempt(&self, kept: &Self::Kept, tried: &Tried) -> Option<Self::Attempt>;
 
     fn is_idempotent(&self, kept: &Self::Kept, policy: &Policy) -> bool;
 
-    /// Waits for the response to begin: for the first frame of its body, where that matters. Gives
-    /// with it the ways in which the attempt failed, if it did.
+    /// Waits for the response to begin: for the first frame of its body, where that matters.
     fn begin(
         &self,
         head: Self::Head,
         first_frame: bool,
-    ) -> impl Future<Output = (Self::Response, &'static [RetryOn])> + Send;
+    ) -> impl Future<Output = (Self::Begun, Verdict)> + Send;
 
-    /// The error for the caller, and the ways in which the attempt failed.
-    fn error(&self, error: Self::BalancerError) -> (Error<Self::Error>, &'static [RetryOn]);
+    /// The response whose body ends with the deadline.
+    fn bound(&self, begun: Self::Begun, deadline: Option<Deadline>) -> Self::Response;
+
+    /// The error for the caller.
+    fn error(&self, error: Self::BalancerError) -> (Error<Self::Error>, Verdict);
 }
+
+/// What an attempt ended in.
+type Begun<P> = Result<<P as Protocol>::Begun, Error<<P as Protocol>::Error>>;
 
 /// Makes calls as a policy says.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) policy: Arc<Policy>,
     pub(crate) limit: Option<Arc<Limit>>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) hedging: Option<Arc<Hedging>>,
 }
 
 impl Caller {
+    /// With the budget, and what was learned for hedging, of a caller whose policy has the same.
+    pub(crate) fn new(policy: Policy, limit: Option<Arc<Limit>>, kin: Option<&Self>) -> Self {
+        let budget = match kin {
+            Some(kin) if kin.policy.retries.budget == policy.retries.budget => kin.budget.clone(),
+            _ => Arc::new(Budget::new(policy.retries.budget, Clock::fast())),
+        };
+        let hedging = match kin {
+            Some(kin) if kin.policy.hedge == policy.hedge => kin.hedging.clone(),
+            _ => policy.hedge.map(|hedge| Arc::new(Hedging::new(hedge, Clock::fast()))),
+        };
+        Self { policy: Arc::new(policy), limit, budget, hedging }
+    }
+
     /// One call, from its rate limit to the beginning of its response.
     pub(crate) async fn call<P, S>(
         &self,
@@ -76,66 +98,112 @@ impl Caller {
     ) -> Result<P::Response, Error<P::Error>>
     where
         P: Protocol,
-        S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Send,
+        S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Clone + Send + Sync,
         S::Future: Send,
     {
-        let Some(limit) = self.policy.timeout else {
-            return self.unbounded(protocol, balancer, request, None).await;
+        let limits = [self.policy.timeout, protocol.limit(&request)];
+        let deadline = limits.into_iter().flatten().min().and_then(Deadline::after);
+        let call = self.attempts(protocol, balancer, request, deadline);
+        let begun = match deadline {
+            None => call.await,
+            Some(Deadline { at, limit }) => {
+                timeout_at(at, call).await.unwrap_or(Err(Error::TimedOut(limit)))
+            }
         };
-        let deadline = Instant::now() + limit;
-        timeout_at(deadline, self.unbounded(protocol, balancer, request, Some(deadline)))
-            .await
-            .unwrap_or(Err(Error::TimedOut(limit)))
+        begun.map(|begun| protocol.bound(begun, deadline))
     }
 
-    async fn unbounded<P, S>(
+    async fn attempts<P, S>(
         &self,
         protocol: &P,
         balancer: &mut S,
         request: P::Request,
-        deadline: Option<Instant>,
-    ) -> Result<P::Response, Error<P::Error>>
+        deadline: Option<Deadline>,
+    ) -> Begun<P>
     where
         P: Protocol,
-        S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Send,
+        S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Clone + Send + Sync,
         S::Future: Send,
     {
         if let Some(limit) = &self.limit {
             limit.pass().await.map_err(Error::Rejected)?;
         }
-        let kept = protocol.keep(request);
+        // What is over before it begins is not sent.
+        if let Some(deadline) = deadline.filter(|deadline| deadline.left().is_zero()) {
+            return Err(Error::TimedOut(deadline.limit));
+        }
+        self.budget.deposit();
+        let kept = protocol.keep(request, deadline);
         let idempotent = protocol.is_idempotent(&kept, &self.policy);
         let tried = Tried::default();
         let mut attempt = protocol.attempt(&kept, &tried).ok_or(Error::NotReplayable)?;
         let mut retries = 0;
         loop {
-            let (result, failures) = self.attempt(protocol, balancer, attempt, idempotent).await;
-            if retries == self.policy.retries.attempts || !self.tries_again(failures, idempotent) {
+            let (result, verdict) = match self.hedging.as_ref().filter(|_| idempotent) {
+                None => self.attempt(protocol, balancer, attempt, idempotent).await,
+                Some(hedging) => {
+                    let again = || protocol.attempt(&kept, &tried);
+                    self.hedged(hedging, protocol, balancer, attempt, again).await
+                }
+            };
+            let Some(wait) = verdict.wait(&self.policy, idempotent, retries) else {
                 return result;
-            }
-            let wait = self.policy.retries.backoff.wait(retries, fastrand::f64());
-            if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
+            };
+            if deadline.is_some_and(|deadline| wait >= deadline.left()) {
                 return result;
             }
             let Some(next) = protocol.attempt(&kept, &tried) else {
                 return result;
             };
+            if !verdict.is_refusal() && !self.budget.withdraw() {
+                return result;
+            }
             // A response that nobody will read holds its endpoint's permit.
             drop(result);
-            sleep(wait).await;
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
             attempt = next;
             retries += 1;
         }
     }
 
-    /// One attempt within its time, and the ways in which it failed.
+    /// An attempt, and another one beside it where it takes unusually long.
+    async fn hedged<P, S>(
+        &self,
+        hedging: &Hedging,
+        protocol: &P,
+        balancer: &S,
+        attempt: P::Attempt,
+        again: impl Fn() -> Option<P::Attempt> + Send,
+    ) -> (Begun<P>, Verdict)
+    where
+        P: Protocol,
+        S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Clone + Send + Sync,
+        S::Future: Send,
+    {
+        hedging.deposit();
+        let timed = |mut balancer: S, attempt| async move {
+            let begun = Instant::now();
+            let (result, verdict) = self.attempt(protocol, &mut balancer, attempt, true).await;
+            if result.is_ok() && verdict.is_final() {
+                hedging.record(begun.elapsed());
+            }
+            (result, verdict)
+        };
+        let first = timed(balancer.clone(), attempt);
+        let second = || again().map(|attempt| timed(balancer.clone(), attempt));
+        hedging.race(first, second, |(_, verdict)| !verdict.may_be_mended(&self.policy, true)).await
+    }
+
+    /// One attempt within its time.
     async fn attempt<P, S>(
         &self,
         protocol: &P,
         balancer: &mut S,
         attempt: P::Attempt,
         idempotent: bool,
-    ) -> (Result<P::Response, Error<P::Error>>, &'static [RetryOn])
+    ) -> (Begun<P>, Verdict)
     where
         P: Protocol,
         S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Send,
@@ -149,12 +217,12 @@ impl Caller {
             };
             match answer {
                 Ok(head) => {
-                    let (response, failures) = protocol.begin(head, idempotent).await;
-                    (Ok(response), failures)
+                    let (response, verdict) = protocol.begin(head, idempotent).await;
+                    (Ok(response), verdict)
                 }
                 Err(error) => {
-                    let (error, failures) = protocol.error(error);
-                    (Err(error), failures)
+                    let (error, verdict) = protocol.error(error);
+                    (Err(error), verdict)
                 }
             }
         };
@@ -162,23 +230,8 @@ impl Caller {
             None => begun.await,
             Some(limit) => match timeout(limit, begun).await {
                 Ok(begun) => begun,
-                Err(_) => (Err(Error::TimedOut(limit)), TIMED_OUT),
+                Err(_) => (Err(Error::TimedOut(limit)), Verdict::failed(TIMED_OUT)),
             },
         }
-    }
-
-    fn tries_again(&self, failures: &[RetryOn], idempotent: bool) -> bool {
-        let harmless = |f: &RetryOn| matches!(f, RetryOn::ConnectFailure | RetryOn::RefusedStream);
-        let retry_on = &self.policy.retries.retry_on;
-        failures.iter().any(|f| retry_on.contains(f) && (idempotent || harmless(f)))
-    }
-}
-
-/// What a refusal by a layer inside counts as. An empty set was waited for already, and what is left
-/// of a deadline does not grow.
-pub(crate) fn rejection_conditions(rejection: &Rejection) -> &'static [RetryOn] {
-    match rejection.reason() {
-        Reason::CircuitOpen | Reason::Overloaded => UNSENT,
-        _ => &[],
     }
 }

@@ -1,8 +1,10 @@
 //! A resilient client for a gRPC service, to be handed to a generated one.
 
 mod conditions;
+mod kept;
 mod protocol;
 mod resend;
+mod timeout;
 
 use std::{
     fmt,
@@ -30,6 +32,7 @@ use self::{protocol::Grpc, resend::ResendAttempt};
 use crate::{
     BuildError, Error, Snapshot,
     breakers::Breakers,
+    deadline::DeadlineBody,
     first_frame::FirstFrame,
     live::{Live, Target},
     policy::{Policy, PolicyError},
@@ -42,8 +45,9 @@ type Guarded = CircuitBreakerService<transport::Channel, AtBodyEnd<GrpcStatus>>;
 type Balanced = Balancer<Guarded, AtBodyEnd<GrpcStatus>, ResendBound<ResendAttempt>>;
 type BalancedBody = TrackedBody<TrackedBody<Body, OwnedPermit, GrpcEnd>, Picked, GrpcEnd>;
 
-/// The body of a response: its call, permit and in-flight count end with it.
-pub type ResponseBody = FirstFrame<BalancedBody>;
+/// The body of a response: its call, permit and in-flight count end with it, and it ends with the
+/// call's deadline.
+pub type ResponseBody = DeadlineBody<FirstFrame<BalancedBody>>;
 
 /// Begins a client for the gRPC service of this name, which is what a resolver is asked for and what
 /// refusals are signed with.
@@ -206,11 +210,17 @@ impl fmt::Debug for GrpcFuture {
 /// The status that a generated client shows, with `error` as its source.
 fn status(error: Error<transport::Error>) -> Status {
     match error {
-        Error::TimedOut(_) => {
-            let mut status = Status::deadline_exceeded(error.to_string());
-            status.set_source(Arc::new(error));
-            status
+        Error::TimedOut(_) => timed_out(error),
+        // The channel obeys the header that says what is left, and may be the first to notice.
+        Error::Transport(cause) if conditions::is_expired(&cause) => {
+            timed_out(Error::Transport(cause))
         }
         error => error_status(BoxError::from(error)),
     }
+}
+
+fn timed_out(error: Error<transport::Error>) -> Status {
+    let mut status = Status::deadline_exceeded(error.to_string());
+    status.set_source(Arc::new(error));
+    status
 }

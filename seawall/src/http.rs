@@ -1,6 +1,7 @@
 //! A resilient client for an HTTP service, as a reqwest client and as a tower service.
 
 mod conditions;
+mod kept;
 mod protocol;
 mod resend;
 
@@ -188,7 +189,10 @@ impl Service<Request> for HttpClient {
 
     fn call(&mut self, request: Request) -> HttpFuture {
         let (caller, mut way) = self.live.way(request.method().as_str(), request.url().path());
-        HttpFuture(Box::pin(async move { caller.call(&Http, &mut way, request).await }))
+        // A policy whose header is none was refused before.
+        let deadline_header = caller.policy.deadline_header_name().ok().flatten();
+        let protocol = Http { deadline_header };
+        HttpFuture(Box::pin(async move { caller.call(&protocol, &mut way, request).await }))
     }
 }
 

@@ -47,15 +47,20 @@
 )]
 
 mod breakers;
+mod budget;
 mod call;
+mod deadline;
 mod error;
 mod first_frame;
 #[doc = include_str!("guide-from-istio.md")]
 pub mod guide_from_istio {}
+mod hedge;
+mod latency;
 mod limit;
 mod live;
 mod setup;
 mod snapshot;
+mod verdict;
 mod way;
 
 #[cfg(feature = "tonic")]

@@ -217,7 +217,7 @@ impl<B: Clone> Plan<B> {
         let base = policy.without_routes();
         let limit =
             Limit::of(&base, service, old.and_then(|old| old.rest.caller.limit.as_deref()))?;
-        let base = Caller { policy: Arc::new(base), limit };
+        let base = Caller::new(base, limit, old.map(|old| &old.rest.caller));
         let rest = Branch { parts: parts(&policy.split, &mut place), caller: base.clone() };
         let mut routes = Vec::with_capacity(policy.routes.len());
         for (at, route) in policy.routes.iter().enumerate() {
@@ -233,7 +233,7 @@ impl<B: Clone> Plan<B> {
                 Limit::of(&effective, &name, before)
                     .map_err(|error| error.within(&route.title(at)))?
             };
-            let caller = Caller { policy: Arc::new(effective), limit };
+            let caller = Caller::new(effective, limit, Some(&base));
             let mut parts = parts(&route.split, &mut place);
             let only = &mut parts[0];
             if let Some(service) = &route.service {

@@ -1,27 +1,32 @@
 //! What a client does so that its calls survive.
 
 mod circuit_breaker;
+mod hedge;
 mod istio;
 mod load_balance;
 mod rate_limit;
 mod read;
 mod retry;
+mod retry_budget;
 mod route;
 mod settings;
 mod subset;
 
 use std::time::Duration;
 
+use http::HeaderName;
 use seawall_core::ConfigError;
 use seawall_load_balance::Split;
 use serde::{Deserialize, Serialize};
 
 pub use circuit_breaker::{CircuitBreaker, Scope};
+pub use hedge::Hedge;
 pub use istio::{FromIstio, Ignored};
 pub use load_balance::{LoadBalance, OutlierDetection};
 pub use rate_limit::RateLimit;
 pub use read::PolicyError;
 pub use retry::{Backoff, Retries, RetryOn};
+pub use retry_budget::RetryBudget;
 pub use route::{Match, Route};
 pub use subset::{Share, Subset};
 
@@ -34,6 +39,7 @@ pub use subset::{Share, Subset};
 /// |---|---|---|
 /// | `timeout` | none | only the caller knows how long an answer is worth waiting for; a stream may last for hours |
 /// | `retries` | 2, of what never reached a server | nothing is done twice that the server may have done once |
+/// | `hedge` | none | it costs the servers more, and only the caller knows whether the tail matters |
 /// | `idempotent` | nothing for gRPC; `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE` for HTTP | RFC 9110, section 9.2.2 |
 /// | `rate_limit` | none | a limit is a promise to somebody, and nobody has made one |
 /// | `circuit_breaker` | one per endpoint, with the breaker's own defaults | calls go elsewhere while a server fails |
@@ -63,7 +69,11 @@ pub use subset::{Share, Subset};
 pub struct Policy {
     #[serde(with = "seawall_core::duration::option", skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deadline_header: Option<String>,
     pub(crate) retries: Retries,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hedge: Option<Hedge>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) idempotent: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,11 +96,23 @@ impl Policy {
         Self::default()
     }
 
-    /// How long a call may take in all, until its response begins: waits, attempts and retries
-    /// together.
+    /// How long a call may take in all: waits, attempts and retries together, and the body of the
+    /// response, which ends with DEADLINE_EXCEEDED where it takes longer.
+    ///
+    /// A shorter time that a gRPC caller sets for its own call (`grpc-timeout`) counts in its place.
+    /// Each attempt tells its server what is left. Streams end with it too: a route of long streams
+    /// has none.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Tells HTTP servers in this header how many milliseconds are left of the timeout, anew on each
+    /// attempt, as `grpc-timeout` tells gRPC servers. None unless set: HTTP has no such header.
+    #[must_use]
+    pub fn deadline_header(mut self, name: impl Into<String>) -> Self {
+        self.deadline_header = Some(name.into());
         self
     }
 
@@ -98,6 +120,13 @@ impl Policy {
     #[must_use]
     pub fn retries(mut self, retries: Retries) -> Self {
         self.retries = retries;
+        self
+    }
+
+    /// When a second attempt is sent before the first one has answered.
+    #[must_use]
+    pub fn hedge(mut self, hedge: Hedge) -> Self {
+        self.hedge = Some(hedge);
         self
     }
 
@@ -167,7 +196,11 @@ impl Policy {
         if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(ConfigError::new("timeout", "0s", "above 0s"));
         }
+        self.deadline_header_name()?;
         self.retries.check(self.timeout).map_err(|error| error.within("retries"))?;
+        if let Some(hedge) = &self.hedge {
+            hedge.check().map_err(|error| error.within("hedge"))?;
+        }
         for method in &self.idempotent {
             let parts = method.strip_prefix('/').and_then(|rest| rest.split_once('/'));
             if parts.is_none_or(|(service, method)| service.is_empty() || method.is_empty()) {
@@ -227,6 +260,16 @@ impl Policy {
             effective.check().map_err(within)?;
         }
         Ok(())
+    }
+
+    pub(crate) fn deadline_header_name(&self) -> Result<Option<HeaderName>, ConfigError> {
+        let Some(name) = &self.deadline_header else {
+            return Ok(None);
+        };
+        let parsed = name.parse();
+        parsed
+            .map(Some)
+            .map_err(|_| ConfigError::new("deadline_header", name, "an HTTP header name"))
     }
 
     /// How old an attempt is that a time-out of ours gave up. The time-outs are outside the breaker
@@ -303,6 +346,8 @@ retries:
   per_try_timeout: 250ms
   retry_on: [connect-failure, 5xx, reset, unavailable]
   backoff: { base: 10ms, max: 100ms }
+  budget: { percent: 25, min_per_second: 5 }
+hedge: { percentile: 95, budget: { percent: 5 } }
 idempotent: [/orders.v1.Orders/Get, /stock.v1.Stock/*]
 rate_limit: { limit: 100, burst: 200, wait: 50ms }
 circuit_breaker: { failure_threshold: 5, success_threshold: 3, timeout: 1m, max_requests: 2 }
@@ -330,10 +375,15 @@ load_balance: { wait_for_endpoints: 1s }
     fn what_cannot_be_is_refused_with_its_path() {
         for (text, field) in [
             ("timeout: 0s", "timeout"),
+            ("deadline_header: a b", "deadline_header"),
             ("retries: { per_try_timeout: 0s }", "retries.per_try_timeout"),
             ("{ timeout: 1s, retries: { per_try_timeout: 2s } }", "retries.per_try_timeout"),
             ("retries: { attempts: 1000 }", "retries.attempts"),
             ("retries: { backoff: { base: 2s, max: 1s } }", "retries.backoff.max"),
+            ("retries: { budget: { percent: 101 } }", "retries.budget.percent"),
+            ("hedge: { percentile: 100 }", "hedge.percentile"),
+            ("hedge: { percentile: 90, delay: 1ms }", "hedge.percentile"),
+            ("hedge: { budget: { percent: 101 } }", "hedge.budget.percent"),
             ("idempotent: [Get]", "idempotent"),
             ("rate_limit: { limit: 1, period: 0s }", "rate_limit.period"),
             (

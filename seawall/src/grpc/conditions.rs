@@ -6,8 +6,8 @@ use http::HeaderMap;
 use tonic::{Code, Status, TimeoutExpired};
 
 use crate::{
-    call::{RESET, TIMED_OUT, UNSENT},
     policy::RetryOn,
+    verdict::{RESET, TIMED_OUT, UNSENT},
 };
 
 pub(super) fn trailers(trailers: &HeaderMap) -> &'static [RetryOn] {
@@ -26,6 +26,11 @@ pub(super) fn code(code: Code) -> &'static [RetryOn] {
         Code::Unavailable => &[RetryOn::Unavailable],
         _ => &[],
     }
+}
+
+/// Whether the channel gave a call up at the time that its request says.
+pub(super) fn is_expired(error: &(dyn StdError + 'static)) -> bool {
+    transport(error) == TIMED_OUT
 }
 
 /// What became of a call that the channel gave up.

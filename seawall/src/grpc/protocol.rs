@@ -1,19 +1,21 @@
 //! What is particular to gRPC in a call.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
-use seawall_core::{Error as Layered, http::ReplayRequest};
+use seawall_core::{BoxError, Error as Layered, tonic::pushback};
 use seawall_load_balance::Tried;
 use tonic::{Code, Status, transport};
 
-use super::{conditions, resend::Attempt};
+use super::{conditions, kept::KeptCall, resend::Attempt, timeout};
 use crate::{
     Error,
-    call::{Protocol, RESET, rejection_conditions},
+    call::Protocol,
+    deadline::{Deadline, DeadlineBody},
     first_frame::{Beginning, FirstFrame},
-    policy::{Policy, RetryOn},
+    policy::Policy,
+    verdict::{RESET, Verdict},
 };
 
 pub(crate) struct Grpc<B>(pub(crate) PhantomData<fn() -> B>);
@@ -22,18 +24,23 @@ impl<B> Protocol for Grpc<B>
 where
     B: Body + Unpin + Send + 'static,
     B::Data: Send,
-    B::Error: Send,
+    B::Error: Into<BoxError> + Send,
 {
     type Request = Request<tonic::body::Body>;
-    type Kept = Arc<ReplayRequest<tonic::body::Body>>;
+    type Kept = Arc<KeptCall>;
     type Attempt = Attempt;
     type Head = Response<B>;
-    type Response = Response<FirstFrame<B>>;
+    type Begun = Response<FirstFrame<B>>;
+    type Response = Response<DeadlineBody<FirstFrame<B>>>;
     type BalancerError = Layered<Layered<transport::Error>>;
     type Error = transport::Error;
 
-    fn keep(&self, request: Self::Request) -> Self::Kept {
-        Arc::new(ReplayRequest::new(request))
+    fn limit(&self, request: &Self::Request) -> Option<Duration> {
+        timeout::read(request.headers())
+    }
+
+    fn keep(&self, request: Self::Request, deadline: Option<Deadline>) -> Self::Kept {
+        Arc::new(KeptCall::new(request, deadline))
     }
 
     fn attempt(&self, kept: &Self::Kept, tried: &Tried) -> Option<Attempt> {
@@ -41,41 +48,48 @@ where
     }
 
     fn is_idempotent(&self, kept: &Self::Kept, policy: &Policy) -> bool {
-        policy.lists(kept.head().uri().path())
+        policy.lists(kept.path())
     }
 
-    async fn begin(
-        &self,
-        head: Response<B>,
-        first_frame: bool,
-    ) -> (Self::Response, &'static [RetryOn]) {
+    async fn begin(&self, head: Response<B>, first_frame: bool) -> (Self::Begun, Verdict) {
         if let Some(status) = head.headers().get(Status::GRPC_STATUS) {
             let failures = conditions::code(Code::from_bytes(status.as_bytes()));
-            return (head.map(FirstFrame::unread), failures);
+            let verdict = Verdict::failed(failures).pushed_back(pushback(head.headers()));
+            return (head.map(FirstFrame::unread), verdict);
         }
         if !first_frame {
-            return (head.map(FirstFrame::unread), &[]);
+            return (head.map(FirstFrame::unread), Verdict::FINAL);
         }
         let (head, body) = head.into_parts();
         let body = FirstFrame::read(body).await;
-        let failures = match body.beginning() {
-            Beginning::Data => &[],
-            Beginning::Error => RESET,
-            Beginning::End(trailers) => trailers.map_or(RESET, conditions::trailers),
+        let verdict = match body.beginning() {
+            Beginning::Data => Verdict::FINAL,
+            Beginning::Error | Beginning::End(None) => Verdict::failed(RESET),
+            Beginning::End(Some(trailers)) => {
+                Verdict::failed(conditions::trailers(trailers)).pushed_back(pushback(trailers))
+            }
         };
-        (Response::from_parts(head, body), failures)
+        (Response::from_parts(head, body), verdict)
     }
 
-    fn error(&self, error: Self::BalancerError) -> (Error<transport::Error>, &'static [RetryOn]) {
+    fn bound(&self, begun: Self::Begun, deadline: Option<Deadline>) -> Self::Response {
+        begun.map(|body| DeadlineBody::new(body, deadline, expired))
+    }
+
+    fn error(&self, error: Self::BalancerError) -> (Error<transport::Error>, Verdict) {
         match error.flatten().into_inner() {
             Ok(error) => {
                 let failures = conditions::transport(&error);
-                (Error::Transport(error), failures)
+                (Error::Transport(error), Verdict::failed(failures))
             }
             Err(rejection) => {
-                let failures = rejection_conditions(&rejection);
-                (Error::Rejected(rejection), failures)
+                let verdict = Verdict::rejected(&rejection);
+                (Error::Rejected(rejection), verdict)
             }
         }
     }
+}
+
+fn expired(limit: Duration) -> BoxError {
+    super::timed_out(Error::TimedOut(limit)).into()
 }

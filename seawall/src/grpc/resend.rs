@@ -3,20 +3,17 @@
 use std::sync::Arc;
 
 use http::Request;
-use seawall_core::{
-    Error as Layered, Rejection,
-    http::{ReplayBody, ReplayRequest},
-};
+use seawall_core::{Error as Layered, Rejection};
 use seawall_load_balance::{JudgeUnsent, Resend, Tried, Unsent};
 use tonic::{body::Body, transport};
 
-use super::conditions;
-use crate::call::UNSENT;
+use super::{conditions, kept::KeptCall};
+use crate::verdict::UNSENT;
 
 /// What the balancer takes for one attempt of a call. All attempts share what the call keeps.
 pub(crate) struct Attempt {
-    pub(crate) first: Request<ReplayBody<Body>>,
-    pub(crate) kept: Arc<ReplayRequest<Body>>,
+    pub(crate) first: Request<Body>,
+    pub(crate) kept: Arc<KeptCall>,
     pub(crate) tried: Tried,
 }
 
@@ -24,15 +21,15 @@ pub(crate) struct Attempt {
 pub(crate) struct ResendAttempt;
 
 impl Resend<Attempt> for ResendAttempt {
-    type Kept = Arc<ReplayRequest<Body>>;
+    type Kept = Arc<KeptCall>;
     type Sent = Request<Body>;
 
     fn first(&self, attempt: Attempt) -> (Request<Body>, Self::Kept) {
-        (attempt.first.map(Body::new), attempt.kept)
+        (attempt.first, attempt.kept)
     }
 
     fn again(&self, kept: &mut Self::Kept) -> Option<Request<Body>> {
-        Some(kept.attempt()?.map(Body::new))
+        kept.attempt()
     }
 
     fn tried(&self, attempt: &Attempt) -> Option<Tried> {

@@ -3,8 +3,8 @@
 use http::StatusCode;
 
 use crate::{
-    call::{RESET, TIMED_OUT, UNSENT},
     policy::RetryOn,
+    verdict::{RESET, TIMED_OUT, UNSENT},
 };
 
 pub(super) fn status(status: StatusCode) -> &'static [RetryOn] {

@@ -1,48 +1,59 @@
 //! What is particular to HTTP in a call.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use http::Method;
+use http::{HeaderName, Method};
 use reqwest::{Body, Request, Response};
 use seawall_core::{
-    Error as Layered,
-    reqwest::{ReplayRequest, into_http},
+    BoxError, Error as Layered, Retry,
+    http::retry_after,
+    reqwest::{into_http, wrap_body},
 };
 use seawall_load_balance::Tried;
 
-use super::{conditions, resend::Attempt};
+use super::{conditions, kept::KeptCall, resend::Attempt};
 use crate::{
     Error,
-    call::{Protocol, RESET, rejection_conditions},
+    call::Protocol,
+    deadline::{Deadline, DeadlineBody},
     first_frame::{Beginning, FirstFrame},
-    policy::{Policy, RetryOn},
+    policy::Policy,
+    verdict::{RESET, Verdict},
 };
 
 /// A request that says of itself that it may be done twice, whatever its method
 /// (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Http;
+#[derive(Clone, Debug)]
+pub(crate) struct Http {
+    pub(crate) deadline_header: Option<HeaderName>,
+}
 
 impl Protocol for Http {
     type Request = Request;
-    type Kept = Arc<ReplayRequest>;
+    type Kept = Arc<KeptCall>;
     type Attempt = Attempt;
     type Head = Response;
+    type Begun = Response;
     type Response = Response;
     type BalancerError = Layered<Layered<reqwest::Error>>;
     type Error = reqwest::Error;
 
-    fn keep(&self, request: Request) -> Arc<ReplayRequest> {
-        Arc::new(ReplayRequest::new(request))
+    /// reqwest's own time-out of a request counts for each attempt.
+    fn limit(&self, _request: &Request) -> Option<Duration> {
+        None
     }
 
-    fn attempt(&self, kept: &Arc<ReplayRequest>, tried: &Tried) -> Option<Attempt> {
+    fn keep(&self, request: Request, deadline: Option<Deadline>) -> Arc<KeptCall> {
+        Arc::new(KeptCall::new(request, self.deadline_header.clone().zip(deadline)))
+    }
+
+    fn attempt(&self, kept: &Arc<KeptCall>, tried: &Tried) -> Option<Attempt> {
         Some(Attempt { first: kept.attempt()?, kept: kept.clone(), tried: tried.clone() })
     }
 
-    fn is_idempotent(&self, kept: &Arc<ReplayRequest>, _policy: &Policy) -> bool {
+    fn is_idempotent(&self, kept: &Arc<KeptCall>, _policy: &Policy) -> bool {
         let request = kept.request();
         // RFC 9110, section 9.2.2.
         let method = matches!(
@@ -57,30 +68,45 @@ impl Protocol for Http {
         method || request.headers().contains_key(IDEMPOTENCY_KEY)
     }
 
-    async fn begin(&self, head: Response, first_frame: bool) -> (Response, &'static [RetryOn]) {
+    async fn begin(&self, head: Response, first_frame: bool) -> (Response, Verdict) {
         let failures = conditions::status(head.status());
-        if !failures.is_empty() || !first_frame {
-            return (head, failures);
+        if !failures.is_empty() {
+            let asked = retry_after(head.headers()).map_or(Retry::Unknown, Retry::After);
+            return (head, Verdict::failed(failures).pushed_back(asked));
+        }
+        if !first_frame {
+            return (head, Verdict::FINAL);
         }
         let (head, body) = into_http(head).into_parts();
         let body = FirstFrame::read(body).await;
-        let failures = match body.beginning() {
-            Beginning::Error => RESET,
-            Beginning::Data | Beginning::End(_) => &[],
+        let verdict = match body.beginning() {
+            Beginning::Error => Verdict::failed(RESET),
+            Beginning::Data | Beginning::End(_) => Verdict::FINAL,
         };
-        (http::Response::from_parts(head, Body::wrap(body)).into(), failures)
+        (http::Response::from_parts(head, Body::wrap(body)).into(), verdict)
     }
 
-    fn error(&self, error: Self::BalancerError) -> (Error<reqwest::Error>, &'static [RetryOn]) {
+    fn bound(&self, begun: Response, deadline: Option<Deadline>) -> Response {
+        if deadline.is_none() {
+            return begun;
+        }
+        wrap_body(begun, |_, body| Body::wrap(DeadlineBody::new(body, deadline, expired)))
+    }
+
+    fn error(&self, error: Self::BalancerError) -> (Error<reqwest::Error>, Verdict) {
         match error.flatten().into_inner() {
             Ok(error) => {
                 let failures = conditions::transport(&error);
-                (Error::Transport(error), failures)
+                (Error::Transport(error), Verdict::failed(failures))
             }
             Err(rejection) => {
-                let failures = rejection_conditions(&rejection);
-                (Error::Rejected(rejection), failures)
+                let verdict = Verdict::rejected(&rejection);
+                (Error::Rejected(rejection), verdict)
             }
         }
     }
+}
+
+fn expired(limit: Duration) -> BoxError {
+    Error::<reqwest::Error>::TimedOut(limit).into()
 }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use reqwest::Request;
-use seawall_core::{Error as Layered, Rejection, reqwest::ReplayRequest};
+use seawall_core::{Error as Layered, Rejection};
 use seawall_load_balance::{JudgeUnsent, Resend, Tried, Unsent};
 
-use super::conditions;
-use crate::call::UNSENT;
+use super::{conditions, kept::KeptCall};
+use crate::verdict::UNSENT;
 
 /// What the balancer takes for one attempt of a call. All attempts share what the call keeps.
 pub(crate) struct Attempt {
     pub(crate) first: Request,
-    pub(crate) kept: Arc<ReplayRequest>,
+    pub(crate) kept: Arc<KeptCall>,
     pub(crate) tried: Tried,
 }
 
@@ -20,7 +20,7 @@ pub(crate) struct Attempt {
 pub(crate) struct ResendAttempt;
 
 impl Resend<Attempt> for ResendAttempt {
-    type Kept = Arc<ReplayRequest>;
+    type Kept = Arc<KeptCall>;
     type Sent = Request;
 
     fn first(&self, attempt: Attempt) -> (Request, Self::Kept) {

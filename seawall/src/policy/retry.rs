@@ -5,6 +5,8 @@ use std::time::Duration;
 use seawall_core::{ConfigError, duration};
 use serde::{Deserialize, Serialize};
 
+use super::RetryBudget;
+
 /// More retries than this are a load on the servers and no help to the caller.
 const MOST_ATTEMPTS: u32 = 100;
 
@@ -17,6 +19,7 @@ pub struct Retries {
     pub(crate) per_try_timeout: Option<Duration>,
     pub(crate) retry_on: Vec<RetryOn>,
     pub(crate) backoff: Backoff,
+    pub(crate) budget: RetryBudget,
 }
 
 impl Default for Retries {
@@ -26,6 +29,7 @@ impl Default for Retries {
             per_try_timeout: None,
             retry_on: vec![RetryOn::ConnectFailure, RetryOn::RefusedStream],
             backoff: Backoff::default(),
+            budget: RetryBudget::default(),
         }
     }
 }
@@ -59,7 +63,16 @@ impl Retries {
         self
     }
 
-    /// The waits between attempts.
+    /// How many retries the client may make in all; 20 percent of its calls and ten a second besides
+    /// unless set. A refusal by an endpoint's own breaker or limit costs nothing of it.
+    #[must_use]
+    pub fn budget(mut self, budget: RetryBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// The waits between attempts, where the server does not ask for another one
+    /// (`grpc-retry-pushback-ms`, `RetryInfo`, `Retry-After`).
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
@@ -81,6 +94,7 @@ impl Retries {
                 return Err(ConfigError::new("per_try_timeout", shown, most));
             }
         }
+        self.budget.check().map_err(|error| error.within("budget"))?;
         let Backoff { base, max } = self.backoff;
         if max < base {
             let least = format!("at least the base of {}", humantime::format_duration(base));

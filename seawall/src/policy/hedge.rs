@@ -1,0 +1,81 @@
+//! When a second attempt is sent before the first one has answered.
+
+use std::time::Duration;
+
+use seawall_core::{ConfigError, duration};
+use serde::{Deserialize, Serialize};
+
+use super::RetryBudget;
+
+/// A second attempt on another endpoint when the first one takes unusually long; whichever answers
+/// first counts, and the other is cancelled. Idempotent calls only.
+///
+/// # Algorithm
+///
+/// The hedged requests of Dean and Barroso, *The Tail at Scale*, 2013, with the words of
+/// [gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md): the second attempt
+/// goes out after a fixed delay, or after the percentile of the client's recent latencies, though
+/// never before twice their median, so that endpoints that are all a little slower are not sent twice
+/// the load. No percentile is known before 128 answers, and nothing is hedged until then. An answer
+/// that may be retried does not end the race while the other attempt is under way; a server that asks
+/// for a pause before the delay is over ends it.
+///
+/// In YAML `hedge: {}` is the 99th percentile, `hedge: { percentile: 95 }` another one, and
+/// `hedge: { delay: 20ms }` a fixed delay.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hedge {
+    #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    pub(crate) delay: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) percentile: Option<f64>,
+    pub(crate) budget: RetryBudget,
+}
+
+/// The 99th percentile; at most a tenth of the calls, and one a second besides.
+impl Default for Hedge {
+    fn default() -> Self {
+        Self { delay: None, percentile: None, budget: RetryBudget::new(10, 1) }
+    }
+}
+
+impl Hedge {
+    /// After the 99th percentile of recent latency.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// After this percentile of recent latency: from 50 to 99.9.
+    #[must_use]
+    pub fn after_percentile(mut self, percentile: f64) -> Self {
+        (self.percentile, self.delay) = (Some(percentile), None);
+        self
+    }
+
+    /// After a fixed delay; zero sends both at once.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        (self.delay, self.percentile) = (Some(delay), None);
+        self
+    }
+
+    /// How many calls may be hedged; 10 percent and one a second besides unless set. It is apart from
+    /// the budget of the retries.
+    #[must_use]
+    pub fn budget(mut self, budget: RetryBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(percentile) = self.percentile {
+            if self.delay.is_some() {
+                return Err(ConfigError::new("percentile", percentile, "absent beside a delay"));
+            }
+            if !(50.0..=99.9).contains(&percentile) {
+                return Err(ConfigError::new("percentile", percentile, "50 to 99.9"));
+            }
+        }
+        self.budget.check().map_err(|error| error.within("budget"))
+    }
+}
