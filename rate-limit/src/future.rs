@@ -70,7 +70,7 @@ impl<S: Service<Req>, Req, L: Limit<Req>> Future for ResponseFuture<S, Req, L> {
                     return Poll::Ready(Err(rejection.into()));
                 }
                 StepProj::Waiting { wait, call } => {
-                    let _ = ready!(wait.poll(cx));
+                    L::passed(ready!(wait.poll(cx)))?;
                     Step::MakingReady { call: call.take() }
                 }
                 StepProj::MakingReady { call } => {

@@ -19,14 +19,14 @@ mod address;
 #[cfg(feature = "http")]
 mod part;
 
-use std::{fmt, hash::Hash, time::Duration};
+use std::{fmt, future::Ready, hash::Hash, time::Duration};
 
 use seawall_core::Rejection;
 
 use crate::{
     KeyedLimiter, Quota, Rejected,
     keyed::{KeyedTurn, KeyedWait},
-    limit::{Admission, Limit},
+    limit::{Admission, Admitted, Limit},
 };
 
 #[cfg(feature = "http")]
@@ -133,6 +133,7 @@ where
 {
     type Turn = KeyedTurn;
     type Wait = KeyedWait;
+    type Asking = Ready<Admission>;
 
     #[inline]
     fn acquire(
@@ -152,15 +153,15 @@ where
         KeyedWait::new(turn)
     }
 
-    fn admit(&self, request: &Req, cost: u32) -> Admission {
-        self.find.with_key(request, |key| {
+    fn admit(&self, request: &Req, cost: u32) -> Admitted<Self::Asking> {
+        Admitted::Now(self.find.with_key(request, |key| {
             let quota = self.limiter.quota_of(key);
             match (key, self.without_key) {
                 (None, WithoutKey::Pass) => Admission::Unlimited,
                 (None, WithoutKey::Refuse) => Admission::Limited(quota, Err(self.limiter.never())),
                 (key, _) => Admission::Limited(quota, self.limiter.check_any(key, cost)),
             }
-        })
+        }))
     }
 
     fn rejection(&self, rejected: Rejected) -> Rejection {

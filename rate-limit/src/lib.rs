@@ -106,7 +106,7 @@ pub use future::ResponseFuture;
 pub use key::ByKey;
 pub use keyed::{Full, KeyedLimiter, KeyedTurn, KeyedWait};
 pub use layer::RateLimitLayer;
-pub use limit::{Admission, Cost, Limit, One};
+pub use limit::{Admission, Admitted, Cost, Limit, One};
 pub use limiter::{RateLimiter, Snapshot};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]

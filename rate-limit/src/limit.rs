@@ -1,6 +1,9 @@
 //! What a layer asks: a limiter, or one for each key of the requests.
 
-use std::time::Duration;
+use std::{
+    future::{Future, Ready},
+    time::Duration,
+};
 
 use seawall_core::Rejection;
 
@@ -18,6 +21,8 @@ pub trait Limit<Req>: Clone {
     type Turn;
     /// Waits for that turn. Dropped before, it gives the turn back.
     type Wait: Future;
+    /// Asks elsewhere, where the answer is not known here.
+    type Asking: Future<Output = Admission>;
 
     /// Takes `cost` cells now, or a turn within `patience`.
     ///
@@ -34,8 +39,18 @@ pub trait Limit<Req>: Clone {
     /// Waits for `turn`.
     fn wait(&self, turn: Self::Turn) -> Self::Wait;
 
+    /// Whether the call passes after this wait: always, where a turn is taken and only still to come.
+    ///
+    /// # Errors
+    ///
+    /// When what was waited for is an answer, and that is a refusal.
+    fn passed(waited: <Self::Wait as Future>::Output) -> Result<(), Rejection> {
+        let _ = waited;
+        Ok(())
+    }
+
     /// Takes `cost` cells now or not at all, for a server that tells its callers how they stand.
-    fn admit(&self, request: &Req, cost: u32) -> Admission;
+    fn admit(&self, request: &Req, cost: u32) -> Admitted<Self::Asking>;
 
     /// `rejected` in the words that all crates share.
     fn rejection(&self, rejected: Rejected) -> Rejection;
@@ -61,9 +76,19 @@ pub enum Admission {
     Limited(Quota, Result<Allowed, Rejected>),
 }
 
+/// When a server knows what it answers.
+#[derive(Debug)]
+pub enum Admitted<F> {
+    /// Now.
+    Now(Admission),
+    /// When this is done.
+    Later(F),
+}
+
 impl<A: Algorithm, Req> Limit<Req> for RateLimiter<A> {
     type Turn = Booked;
     type Wait = Wait<A>;
+    type Asking = Ready<Admission>;
 
     #[inline]
     fn acquire(&self, _: &Req, cost: u32, patience: Duration) -> Result<Option<Booked>, Rejected> {
@@ -81,13 +106,13 @@ impl<A: Algorithm, Req> Limit<Req> for RateLimiter<A> {
         Wait::new(self.clone(), turn)
     }
 
-    fn admit(&self, _: &Req, cost: u32) -> Admission {
+    fn admit(&self, _: &Req, cost: u32) -> Admitted<Self::Asking> {
         let answer = self.check_n(cost);
         let index = answer.as_ref().map_or_else(Rejected::index, Allowed::index);
         let of_several = || Self::quotas(self).get(index).copied();
         let quota = (index > 0).then(of_several).flatten();
         let quota = quota.unwrap_or_else(|| Self::quota(self));
-        Admission::Limited(quota, answer)
+        Admitted::Now(Admission::Limited(quota, answer))
     }
 
     fn rejection(&self, rejected: Rejected) -> Rejection {

@@ -13,15 +13,21 @@
 //! | `store` | lanes: coalescing, time-outs; `Store::ask` |
 //! | `refusals` | the local memory of refusals |
 //! | `policy` | what is answered when Redis does not |
+//! | `connect` | connects anew after a loss, asks the sentinels again |
 //! | `limiter`, `build` | the handle, and how it is built |
 
 mod ask;
 mod batch;
 mod build;
+mod connect;
+mod key;
+mod layer;
 mod limiter;
 mod link;
 mod plan;
 mod policy;
+#[cfg(test)]
+mod proof;
 mod refusals;
 mod rule;
 mod slot;
@@ -30,6 +36,8 @@ mod store;
 pub use self::{
     ask::Failure,
     build::{Builder, ConnectError},
+    key::{RedisKey, RedisKeyedLimiter},
+    layer::{Asking, ByRedisKey, Turn},
     limiter::RedisLimiter,
     plan::{IntoPlan, Plan},
 };

@@ -88,7 +88,8 @@ where
         match self.limiter.acquire(&request, cost, self.patience) {
             Ok(None) => {}
             Ok(Some(turn)) => {
-                self.limiter.wait(turn).await;
+                let waited = self.limiter.wait(turn).await;
+                L::passed(waited).map_err(|refused| middleware_error(Error::Rejected(refused)))?;
             }
             Err(rejected) => {
                 return Err(middleware_error(Error::Rejected(self.limiter.rejection(rejected))));

@@ -170,3 +170,88 @@ async fn nothing_hangs_while_redis_does() {
         assert!(attempts < 100, "it does not come back");
     }
 }
+
+#[tokio::test]
+async fn layers_take_a_shared_limiter_in_place_of_a_local_one() {
+    use seawall_rate_limit::RateLimitLayer;
+    use tower::{ServiceBuilder, ServiceExt};
+
+    let redis = RedisServer::start().await;
+    let connection = connection(&redis).await;
+    let limiter = limiter(Quota::per_hour(2), &connection, "layer");
+    let by_key = limiter.keyed::<u32>().by(|request: &u32| Some(request % 2));
+    let client = ServiceBuilder::new()
+        .layer(RateLimitLayer::new(limiter).wait_up_to(Duration::from_millis(5)))
+        .service_fn(async |request: u32| Ok::<_, std::io::Error>(request));
+    for request in 0..2 {
+        assert_eq!(client.clone().oneshot(request).await.unwrap(), request);
+    }
+    let error = client.oneshot(2).await.unwrap_err();
+    assert_eq!(error.rejection().and_then(|refused| refused.refused_by()), Some("layer"));
+
+    let keyed = ServiceBuilder::new()
+        .layer(RateLimitLayer::new(by_key))
+        .service_fn(async |request: u32| Ok::<_, std::io::Error>(request));
+    for request in 0..4 {
+        assert_eq!(keyed.clone().oneshot(request).await.unwrap(), request);
+    }
+    for request in 4..6 {
+        assert!(keyed.clone().oneshot(request).await.is_err(), "{request}");
+    }
+}
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn a_server_answers_by_a_shared_limiter() {
+    use axum::{Router, body::Body, http::Request, routing::get};
+    use seawall_rate_limit::server::ServerLayer;
+    use tower::ServiceExt;
+
+    let redis = RedisServer::start().await;
+    let connection = connection(&redis).await;
+    let limiter = limiter(Quota::per_hour(1), &connection, "server");
+    let app: Router =
+        Router::new().route("/", get(|| async { "hello" })).layer(ServerLayer::new(limiter));
+    let first = app.clone().oneshot(Request::new(Body::empty())).await.unwrap();
+    assert_eq!(first.status(), 200);
+    assert_eq!(first.headers()["ratelimit-policy"], "\"server\";q=1;w=3600");
+    assert_eq!(first.headers()["ratelimit"], "\"server\";r=0;t=3600");
+    let second = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    assert_eq!(second.status(), 429);
+    assert!(second.headers().contains_key("retry-after"), "{second:?}");
+}
+
+#[tokio::test]
+async fn a_waiting_layer_asks_again_when_the_answer_said() {
+    use seawall_rate_limit::{RateLimitLayer, RateLimitService};
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let redis = RedisServer::start().await;
+    let connection = connection(&redis).await;
+    let limiter = limiter(Quota::per_second(20).burst(1), &connection, "wait");
+    let layer = RateLimitLayer::new(limiter).wait_up_to(Duration::from_secs(5));
+    let service: RateLimitService<_, _, _> =
+        layer.layer(service_fn(async |request: u32| Ok::<_, std::io::Error>(request)));
+    for request in 0..3 {
+        assert_eq!(service.clone().oneshot(request).await.unwrap(), request);
+    }
+}
+
+#[tokio::test]
+async fn keys_of_any_bytes_share_nothing() {
+    let redis = RedisServer::start().await;
+    let connection = connection(&redis).await;
+    let quota = Quota::per_hour(1);
+    let plain = limiter(quota, &connection, "a");
+    let keyed = plain.keyed::<[u8]>();
+    let others = [&b""[..], b"a", b"}", b"{", b"}:b0", b"{:a}:b0", b"\0", b"\xff\xfe", b"a\0a"];
+    assert!(plain.check().await.is_ok());
+    for key in others {
+        assert!(keyed.check(key).await.is_ok(), "{key:?}");
+        assert!(keyed.check(key).await.is_err(), "{key:?}");
+    }
+    let pairs = plain.keyed::<(String, String)>();
+    for (a, b) in [("x", "yz"), ("xy", "z"), ("", "xyz"), ("xyz", "")] {
+        assert!(pairs.check(&(a.into(), b.into())).await.is_ok(), "{a} {b}");
+    }
+}

@@ -4,12 +4,16 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use ::redis::{
     Client, RedisError,
-    aio::{ConnectionLike, ConnectionManagerConfig},
+    aio::ConnectionLike,
+    cluster::ClusterClient,
+    sentinel::{SentinelClient, SentinelServerType},
 };
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use seawall_core::{Clock, ConfigError};
 
 use super::{
     RedisLimiter,
+    connect::Reconnecting,
     limiter::{Exact, Shared},
     link::{Cluster, Link, Script, Single},
     plan::{IntoPlan, Plan},
@@ -114,18 +118,52 @@ impl Builder {
     ///
     /// When the URL is none, or when a setting is out of range.
     pub fn connect(self, url: &str) -> Result<RedisLimiter, ConnectError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(None)
-            .set_number_of_retries(0);
-        let connection = Client::open(url)?.get_connection_manager_lazy(config)?;
+        provide_crypto(url);
+        let connection = Reconnecting::server(Client::open(url)?);
         Ok(self.over(connection)?)
+    }
+
+    /// Connects to the primary that the sentinels at `urls` name for `service`, and asks them again
+    /// whenever the connection is lost. The first connection is made with the first decision.
+    ///
+    /// # Errors
+    ///
+    /// When a URL is none, or when a setting is out of range.
+    pub fn connect_sentinel(
+        self,
+        urls: &[&str],
+        service: &str,
+    ) -> Result<RedisLimiter, ConnectError> {
+        let urls: Vec<String> = urls.iter().map(|&url| url.to_owned()).collect();
+        let primary = SentinelServerType::Master;
+        let client = SentinelClient::build(urls, service, None, primary)?;
+        Ok(self.over(Reconnecting::sentinel(client))?)
+    }
+
+    /// Connects to the cluster of which `urls` are some nodes.
+    ///
+    /// # Errors
+    ///
+    /// When no node answers, or when a setting is out of range.
+    pub async fn connect_cluster(self, urls: &[&str]) -> Result<RedisLimiter, ConnectError> {
+        urls.iter().for_each(|url| provide_crypto(url));
+        // Enough to follow a slot that moves.
+        let client = ClusterClient::builder(urls.iter().copied())
+            .retries(3)
+            .connection_timeout(Duration::from_secs(1))
+            .build()?;
+        let connection = client.get_async_connection().await?;
+        Ok(self.over_cluster(connection)?)
     }
 
     pub(super) fn build(self, link: Arc<dyn Link>) -> Result<RedisLimiter, ConfigError> {
         let Self { plan, policy, prefix, timeout, clock, watch } = self;
         if prefix.contains(['{', '}']) {
             return Err(ConfigError::new("prefix", prefix, "text without braces"));
+        }
+        let name = watch.name().unwrap_or_default();
+        if name.is_empty() || name.contains(char::is_control) {
+            return Err(ConfigError::new("name", name, "text without control characters"));
         }
         if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&timeout) {
             return Err(ConfigError::new("timeout", format!("{timeout:?}"), "1ms to 1m"));
@@ -139,6 +177,14 @@ impl Builder {
         };
         let key = watch.name().unwrap_or_default().as_bytes().into();
         Ok(RedisLimiter { shared: Arc::new(Shared { exact, policy, watch }), key })
+    }
+}
+
+/// Gives the process a provider of cryptography for TLS, unless it has chosen one.
+fn provide_crypto(url: &str) {
+    if url.starts_with("rediss") && CryptoProvider::get_default().is_none() {
+        // Somebody else was quicker, which is as good.
+        let _ = aws_lc_rs::default_provider().install_default();
     }
 }
 

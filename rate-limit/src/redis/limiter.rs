@@ -11,7 +11,7 @@ use super::{
     refusals::Refusals,
     store::Store,
 };
-use crate::{Allowed, Quota, Rejected, sync::Swap, watch::Watch};
+use crate::{Allowed, Quota, Rejected, Snapshot, sync::Swap, watch::Watch};
 
 /// Says whether a call may go on now, by a limit that all processes share whose limiters have the same
 /// name and prefix. Clones share everything.
@@ -143,6 +143,25 @@ impl RedisLimiter {
         let _ = self.shared.answer(&self.key, Ask::refund(cost, 0)).await;
     }
 
+    /// How the limit stands; takes nothing.
+    pub async fn snapshot(&self) -> Snapshot {
+        let standing = self.shared.answer(&self.key, Ask::peek(0)).await.result;
+        let (remaining, reset_after) = match standing {
+            Ok(allowed) => (allowed.remaining(), allowed.reset_after()),
+            Err(rejected) => (rejected.remaining(), rejected.reset_after()),
+        };
+        let watch = &self.shared.watch;
+        Snapshot {
+            name: watch.shared_name(),
+            quota: self.quota(),
+            remaining,
+            reset_after,
+            reserve: watch.reserve(),
+            shadow: watch.is_shadow(),
+            totals: watch.totals(),
+        }
+    }
+
     /// What it limits to; with several limits, the first of them.
     pub fn quota(&self) -> Quota {
         self.shared.exact.plan().quota()
@@ -168,6 +187,11 @@ impl RedisLimiter {
     /// Its name, which is its key too.
     pub fn name(&self) -> Option<&str> {
         self.shared.watch.name()
+    }
+
+    /// A refusal for good.
+    pub(super) fn never(&self) -> Rejected {
+        Rejected::never(self.shared.exact.plan().unknown().standing())
     }
 
     /// `rejected` in the words that all crates share, in the name of this limiter.

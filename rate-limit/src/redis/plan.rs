@@ -53,6 +53,10 @@ impl Plan {
         self.rules.first().map_or(Quota::per_second(1), Rule::quota)
     }
 
+    pub(crate) fn quotas(&self) -> Vec<Quota> {
+        self.rules.iter().map(Rule::quota).collect()
+    }
+
     pub(crate) fn rules(&self) -> &[Rule] {
         &self.rules
     }

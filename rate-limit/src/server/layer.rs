@@ -1,11 +1,13 @@
 //! The layer for servers.
 
 use std::{
+    mem,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
 use http::{Request, Response, header::CONTENT_TYPE};
+use seawall_core::Rejection;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -13,7 +15,7 @@ use super::{
     Headers, ServerFuture,
     headers::{Told, Writer},
 };
-use crate::{Admission, Allowed, Cost, Limit, One, RateLimiter, Rejected};
+use crate::{Admission, Admitted, Allowed, Cost, Limit, One, RateLimiter, Rejected};
 
 /// Answers requests above the limit in place of the service; all services that it makes share the
 /// one limiter: a [`RateLimiter`], or a [`KeyedLimiter`](crate::KeyedLimiter) by a [key](crate::key)
@@ -26,17 +28,15 @@ use crate::{Admission, Allowed, Cost, Limit, One, RateLimiter, Rejected};
 /// [`Headers::RateLimit`] for a key of another plan than the first, and after a change of quota.
 #[derive(Clone, Debug)]
 pub struct ServerLayer<L = RateLimiter, C = One> {
-    limiter: L,
+    desk: Desk<L>,
     cost: C,
-    headers: Headers,
-    /// Made with the first service, when the type of the requests is known.
-    writer: Arc<OnceLock<Writer>>,
 }
 
 impl<L> ServerLayer<L> {
     /// Answers as `limiter` says, with the headers of the current draft.
     pub fn new(limiter: L) -> Self {
-        Self { limiter, cost: One, headers: Headers::default(), writer: Arc::default() }
+        let desk = Desk { limiter, headers: Headers::default(), writer: Arc::default() };
+        Self { desk, cost: One }
     }
 }
 
@@ -44,8 +44,8 @@ impl<L, C> ServerLayer<L, C> {
     /// Chooses the headers that tell callers about the limit; [`Headers::RateLimit`] unless set.
     #[must_use]
     pub fn headers(mut self, headers: Headers) -> Self {
-        self.headers = headers;
-        self.writer = Arc::default();
+        self.desk.headers = headers;
+        self.desk.writer = Arc::default();
         self
     }
 
@@ -62,7 +62,7 @@ impl<L, C> ServerLayer<L, C> {
     /// ```
     #[must_use]
     pub fn cost<D>(self, cost: D) -> ServerLayer<L, D> {
-        ServerLayer { limiter: self.limiter, cost, headers: self.headers, writer: self.writer }
+        ServerLayer { desk: self.desk, cost }
     }
 }
 
@@ -93,16 +93,55 @@ where
 {
     type Response = Response<Res>;
     type Error = S::Error;
-    type Future = ServerFuture<S::Future, Res>;
+    type Future = ServerFuture<S, Req, L, Res>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
-        let ServerLayer { limiter, cost, headers, writer } = &self.layer;
-        let (quota, answer) = match limiter.admit(&request, cost.cost(&request)) {
-            Admission::Unlimited => return ServerFuture::calling(self.inner.call(request), None),
+        let Desk { limiter, headers, writer } = &self.layer.desk;
+        let desk = || Desk { limiter: limiter.clone(), headers: *headers, writer: writer.clone() };
+        let admission = match limiter.admit(&request, self.layer.cost.cost(&request)) {
+            Admitted::Now(admission) => admission,
+            Admitted::Later(asking) => {
+                let inner = self.inner.clone();
+                drop(mem::replace(&mut self.inner, inner.clone()));
+                return ServerFuture::asking(asking, desk(), inner, request);
+            }
+        };
+        match self.layer.desk.decide(admission) {
+            Ok(told) => ServerFuture::calling(self.inner.call(request), told),
+            Err((told, rejection)) => {
+                // The ready instance goes, and with it what it holds for a call that never comes.
+                self.inner = self.inner.clone();
+                ServerFuture::refused(&rejection, request.headers().get(CONTENT_TYPE), &told)
+            }
+        }
+    }
+}
+
+/// Where it is decided what a caller is told.
+#[derive(Clone, Debug)]
+pub(super) struct Desk<L> {
+    limiter: L,
+    headers: Headers,
+    /// Made with the first answer, when the type of the requests is known.
+    writer: Arc<OnceLock<Writer>>,
+}
+
+impl<L> Desk<L> {
+    /// What the caller is told when the call passes, if anything, or why it does not.
+    pub(super) fn decide<Req>(
+        &self,
+        admission: Admission,
+    ) -> Result<Option<Told>, (Told, Rejection)>
+    where
+        L: Limit<Req>,
+    {
+        let Self { limiter, headers, writer } = self;
+        let (quota, answer) = match admission {
+            Admission::Unlimited => return Ok(None),
             Admission::Limited(quota, answer) => (quota, answer),
         };
         let made = writer.get_or_init(|| Writer::new(*headers, limiter.quotas(), limiter.name()));
@@ -114,16 +153,11 @@ where
         });
         match answer {
             Ok(allowed) => {
-                let told = Told { writer: writer.clone(), standing: allowed.standing(), quotas };
-                ServerFuture::calling(self.inner.call(request), Some(told))
+                Ok(Some(Told { writer: writer.clone(), standing: allowed.standing(), quotas }))
             }
             Err(rejected) => {
                 let told = Told { writer: writer.clone(), standing: rejected.standing(), quotas };
-                let rejection = limiter.rejection(rejected);
-                // The ready instance goes, and with it what it holds for a call that never comes.
-                self.inner = self.inner.clone();
-                let content_type = request.headers().get(CONTENT_TYPE);
-                ServerFuture::refused(&rejection, content_type, &told)
+                Err((told, limiter.rejection(rejected)))
             }
         }
     }
