@@ -1,6 +1,7 @@
 //! What a client does so that its calls survive.
 
 mod circuit_breaker;
+mod explain;
 mod hedge;
 mod istio;
 mod load_balance;
@@ -20,6 +21,7 @@ use seawall_load_balance::Split;
 use serde::{Deserialize, Serialize};
 
 pub use circuit_breaker::{CircuitBreaker, Scope};
+pub use explain::Explanation;
 pub use hedge::Hedge;
 pub use istio::{FromIstio, Ignored};
 pub use load_balance::{LoadBalance, OutlierDetection};

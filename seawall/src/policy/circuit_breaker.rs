@@ -7,7 +7,7 @@ use seawall_core::ConfigError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::settings::{Settings, text};
+use super::settings::{Settings, text, words};
 
 /// When an endpoint is left alone, and when it is tried again.
 ///
@@ -148,6 +148,10 @@ impl CircuitBreaker {
         default(&mut all, "probes", 1.into());
         default(&mut all, "half_open", json!({ "first_failure": { "successes": 1 } }));
         Ok(all)
+    }
+
+    pub(super) fn settings_in_words(&self) -> Result<String, ConfigError> {
+        Ok(words(&self.translated()?))
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {

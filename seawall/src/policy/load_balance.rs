@@ -6,7 +6,7 @@ use seawall_core::{ConfigError, duration};
 use seawall_load_balance::{Config, Ejection};
 use serde::{Deserialize, Serialize};
 
-use super::settings::{Settings, text};
+use super::settings::{Settings, text, words};
 
 /// How endpoints are picked: the settings of [`load_balance::Config`](seawall_load_balance::Config)
 /// by their names, but for those that a policy has elsewhere.
@@ -82,6 +82,10 @@ impl LoadBalance {
     pub fn panic_threshold(mut self, percent: u8) -> Self {
         self.settings.set("panic_threshold", percent);
         self
+    }
+
+    pub(super) fn settings_in_words(&self) -> String {
+        words(&self.settings.0)
     }
 
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {

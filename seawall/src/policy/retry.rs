@@ -168,9 +168,46 @@ pub enum RetryOn {
     Unavailable,
 }
 
+impl RetryOn {
+    /// The word that stands for it in a file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ServerError => "5xx",
+            Self::GatewayError => "gateway-error",
+            Self::ConnectFailure => "connect-failure",
+            Self::RefusedStream => "refused-stream",
+            Self::Reset => "reset",
+            Self::Cancelled => "cancelled",
+            Self::DeadlineExceeded => "deadline-exceeded",
+            Self::Internal => "internal",
+            Self::ResourceExhausted => "resource-exhausted",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_those_of_files() {
+        for word in [
+            "5xx",
+            "gateway-error",
+            "connect-failure",
+            "refused-stream",
+            "reset",
+            "cancelled",
+            "deadline-exceeded",
+            "internal",
+            "resource-exhausted",
+            "unavailable",
+        ] {
+            let read: RetryOn = serde_json::from_value(word.into()).unwrap();
+            assert_eq!(read.word(), word);
+        }
+    }
 
     #[test]
     fn waits_double_up_to_the_maximum() {

@@ -43,3 +43,20 @@ impl Settings {
 pub(super) fn text(duration: std::time::Duration) -> Value {
     humantime::format_duration(duration).to_string().into()
 }
+
+/// Settings as `name value`, with those inside of one by their paths.
+pub(super) fn words(settings: &Map<String, Value>) -> String {
+    let mut all = Vec::new();
+    flatten("", settings, &mut all);
+    all.join(", ")
+}
+
+fn flatten(path: &str, settings: &Map<String, Value>, to: &mut Vec<String>) {
+    for (name, value) in settings {
+        match value {
+            Value::Object(inner) => flatten(&format!("{path}{name}."), inner, to),
+            Value::String(text) => to.push(format!("{path}{name} {text}")),
+            value => to.push(format!("{path}{name} {value}")),
+        }
+    }
+}
