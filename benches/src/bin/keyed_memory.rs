@@ -90,7 +90,9 @@ where
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("{KEYS} keys\n");
+    println!(
+        "Bytes on the heap for {KEYS} keys that were asked for once, printed by `keyed_memory`:\n"
+    );
     println!("| limiter | bytes per key | in all | peak |");
     println!("|---|---:|---:|---:|");
     compare("u64", |number| number as u64)?;

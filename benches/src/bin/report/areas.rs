@@ -19,6 +19,8 @@ pub(crate) struct Area {
     pub(crate) about: String,
     /// The peers' packages, whose versions the page names.
     pub(crate) crates: Vec<String>,
+    /// A program that weighs instead of timing: `scripts/bench` keeps the table that it prints.
+    pub(crate) program: Option<String>,
     pub(crate) group: Vec<Group>,
 }
 

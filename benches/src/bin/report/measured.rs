@@ -31,6 +31,14 @@ impl Measured {
         Self { home }
     }
 
+    /// What `program` printed when `scripts/bench` ran it; none when it never did.
+    pub(crate) fn printed(&self, program: &str) -> Result<Option<String>, Box<dyn Error>> {
+        match fs::read_to_string(self.home.join(program).with_extension("md")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            text => Ok(Some(text?)),
+        }
+    }
+
     /// The median of `function`, of this group or of the one it names; none when it never ran.
     pub(crate) fn median(
         &self,

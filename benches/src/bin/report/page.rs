@@ -59,7 +59,14 @@ pub(crate) fn page(
         page.push('\n');
         match (&*rows, kept(before, &heading)) {
             ([], Some(section)) => page.push_str(section),
-            _ => page.push_str(&(heading + &section(area, &rows, &missing, machine)?)),
+            _ => {
+                page.push_str(&(heading + &section(area, &rows, &missing, machine)?));
+                if let Some(program) = &area.program {
+                    let none = || format!("Not run yet: `{program}`.");
+                    let printed = measured.printed(program)?.unwrap_or_else(none);
+                    writeln!(page, "\n{}", printed.trim())?;
+                }
+            }
         }
     }
     Ok(page)
