@@ -198,24 +198,6 @@ impl<A: Algorithm> RateLimiter<A> {
         self.look(1)
     }
 
-    /// How the limiter stands.
-    pub fn snapshot(&self) -> Snapshot {
-        let (remaining, reset_after) = match self.look(0) {
-            Ok(allowed) => (allowed.remaining(), allowed.reset_after()),
-            Err(rejected) => (rejected.remaining(), rejected.reset_after()),
-        };
-        let watch = &self.shared.watch;
-        Snapshot {
-            name: watch.shared_name(),
-            quota: self.quota(),
-            remaining,
-            reset_after,
-            reserve: watch.reserve(),
-            shadow: watch.is_shadow(),
-            totals: watch.totals(),
-        }
-    }
-
     /// What it limits to.
     pub fn quota(&self) -> Quota {
         self.shared.state.algorithm().quota()

@@ -1,20 +1,22 @@
 //! The shared handle.
 
+mod build;
+mod change;
+
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use seawall_core::{Clock, ConfigError, Reason, Rejection};
+use seawall_core::{Clock, Reason, Rejection};
 
 use super::{
     Acquire, Permit, Snapshot,
-    config::{Config, Limit, Queueing},
+    config::Limit,
     estimator::Estimator,
     events::{Observer, Refusal},
     gate::Gate,
-    sample::Sample,
 };
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, lock};
 
@@ -56,76 +58,6 @@ struct Rule {
 }
 
 impl ConcurrencyLimit {
-    /// Limits to so many calls, or as [`Aimd`](super::Aimd) or [`Gradient`](super::Gradient) say.
-    /// Nobody waits: for that, see [`Config::builder`].
-    ///
-    /// # Errors
-    ///
-    /// Names the field that is outside of what its setter says.
-    pub fn new(limit: impl Into<Limit>) -> Result<Self, ConfigError> {
-        Ok(Self::of(Config::builder(limit).build()?))
-    }
-
-    /// Limits as `config` says, on the fast clock.
-    pub fn of(config: Config) -> Self {
-        Self::from_parts(config, Clock::fast(), None, None)
-    }
-
-    fn from_parts(
-        config: Config,
-        clock: Clock,
-        name: Option<Arc<str>>,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Self {
-        let Config { limit, queue } = config;
-        let estimator = Estimator::new(limit);
-        let shared = Shared {
-            gate: Gate::new(estimator.limit(), queue),
-            allowed: AtomicU64::new(0),
-            rejected: AtomicU64::new(0),
-            measures: AtomicBool::new(limit.measures()),
-            queues: AtomicBool::new(queue.calls > 0),
-            rule: Mutex::new(Rule { limit, estimator }),
-            clock,
-            name,
-            observer,
-        };
-        Self { shared: Arc::new(shared) }
-    }
-
-    /// Measures by `clock`. Only limits that adapt read it.
-    ///
-    /// Part of building a limit: what comes back is unused and shares nothing with clones that were
-    /// made before.
-    #[must_use]
-    pub fn with_clock(self, clock: Clock) -> Self {
-        Self::from_parts(self.config(), clock, self.shared.name.clone(), self.observer())
-    }
-
-    /// Names the limit in its refusals, snapshots and events.
-    ///
-    /// Part of building a limit: what comes back is unused and shares nothing with clones that were
-    /// made before.
-    #[must_use]
-    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
-        let clock = self.shared.clock.clone();
-        Self::from_parts(self.config(), clock, Some(name.into()), self.observer())
-    }
-
-    /// Tells `observer` what happens.
-    ///
-    /// Part of building a limit: what comes back is unused and shares nothing with clones that were
-    /// made before.
-    #[must_use]
-    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
-        let clock = self.shared.clock.clone();
-        Self::from_parts(self.config(), clock, self.shared.name.clone(), Some(observer))
-    }
-
-    fn observer(&self) -> Option<Arc<dyn Observer>> {
-        self.shared.observer.clone()
-    }
-
     /// The right to make one call now.
     ///
     /// Those who wait in [`acquire`](Self::acquire) come first: while there are any, it refuses.
@@ -193,56 +125,6 @@ impl ConcurrencyLimit {
         self.shared.gate.standing().admits()
     }
 
-    /// Changes the limit while it is in use. Calls in flight stay, those who wait are let in as far
-    /// as there is room. A limit that adapts goes on from there.
-    ///
-    /// # Errors
-    ///
-    /// When it is not 1 to 1,000,000, or outside of the bounds of a limit that adapts. Nothing has
-    /// changed then.
-    pub fn set_limit(&self, limit: u32) -> Result<(), ConfigError> {
-        let now = {
-            let mut rule = self.rule();
-            let bounds = rule.limit.bounds();
-            if bounds.clamp(limit) != limit {
-                let allowed = format!("{} to {}", bounds.min, bounds.max);
-                return Err(ConfigError::new("limit", limit, allowed));
-            }
-            if let Limit::Fixed(fixed) = &mut rule.limit {
-                *fixed = limit;
-            }
-            rule.estimator = Estimator::starting_at(rule.limit, limit);
-            self.move_limit(&rule)
-        };
-        self.moved(now);
-        Ok(())
-    }
-
-    /// Goes by another configuration from now on. Calls in flight stay, and so do those who wait,
-    /// with the time that they were given. A limit that adapts goes on from where it is, or from its
-    /// nearest bound.
-    pub fn reconfigure(&self, config: Config) {
-        let Config { limit, queue } = config;
-        let moved = {
-            let mut rule = self.rule();
-            *rule =
-                Rule { limit, estimator: Estimator::starting_at(limit, rule.estimator.limit()) };
-            // Relaxed: a call that sees the old values is one that came a moment earlier.
-            self.shared.measures.store(limit.measures(), Relaxed);
-            self.shared.queues.store(queue.calls > 0, Relaxed);
-            self.shared.gate.set_rule(queue);
-            self.move_limit(&rule)
-        };
-        self.moved(moved);
-    }
-
-    /// What it goes by.
-    pub fn config(&self) -> Config {
-        let limit = self.rule().limit;
-        let queue: Queueing = self.shared.gate.rule();
-        Config { limit, queue }
-    }
-
     /// How the limit stands.
     pub fn snapshot(&self) -> Snapshot {
         let standing = self.shared.gate.standing();
@@ -307,34 +189,6 @@ impl ConcurrencyLimit {
         match &self.shared.name {
             Some(name) => rejection.by(name.clone()),
             None => rejection,
-        }
-    }
-
-    /// A call has ended, and still holds its place.
-    pub(super) fn sample(&self, sample: &Sample) {
-        let moved = {
-            let mut rule = self.rule();
-            let before = rule.estimator.limit();
-            rule.estimator.sample(self.clock().now(), sample);
-            if rule.estimator.limit() == before {
-                return;
-            }
-            self.move_limit(&rule)
-        };
-        self.moved(moved);
-    }
-
-    /// Makes the limit that of `rule`, whose lock keeps two moves in order.
-    fn move_limit(&self, rule: &Rule) -> (u32, u32) {
-        let to = rule.estimator.limit();
-        (self.gate().set_limit(to), to)
-    }
-
-    fn moved(&self, (from, to): (u32, u32)) {
-        if from != to
-            && let Some(observer) = &self.shared.observer
-        {
-            observer.limit_changed(self.name(), from, to);
         }
     }
 

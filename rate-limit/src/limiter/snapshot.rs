@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Quota, Totals};
+use super::RateLimiter;
+use crate::{Quota, Totals, algorithm::Algorithm};
 
 /// How a limiter stood when it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,4 +25,24 @@ pub struct Snapshot {
     pub shadow: bool,
     /// How many calls it decided on, where that is counted.
     pub totals: Option<Totals>,
+}
+
+impl<A: Algorithm> RateLimiter<A> {
+    /// How the limiter stands.
+    pub fn snapshot(&self) -> Snapshot {
+        let (remaining, reset_after) = match self.look(0) {
+            Ok(allowed) => (allowed.remaining(), allowed.reset_after()),
+            Err(rejected) => (rejected.remaining(), rejected.reset_after()),
+        };
+        let watch = &self.shared.watch;
+        Snapshot {
+            name: watch.shared_name(),
+            quota: self.quota(),
+            remaining,
+            reset_after,
+            reserve: watch.reserve(),
+            shadow: watch.is_shadow(),
+            totals: watch.totals(),
+        }
+    }
 }
