@@ -1,6 +1,7 @@
 //! What the real servers share: finding the program, spare ports, waiting until it answers.
 
 mod consul;
+mod controls;
 mod error;
 mod local;
 mod redis;
@@ -21,6 +22,7 @@ use crate::process::Child;
 pub(crate) use self::local::spare_ports;
 
 pub use self::consul::{ConsulServer, ConsulServerBuilder};
+use self::controls::controls;
 pub use self::error::ServerError;
 pub use self::redis::{RedisServer, RedisServerBuilder};
 

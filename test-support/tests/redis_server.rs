@@ -90,3 +90,35 @@ async fn servers_that_start_at_once_get_ports_of_their_own() {
     ports.dedup();
     assert_eq!(ports.len(), 6);
 }
+
+#[tokio::test]
+async fn a_promoted_replica_holds_what_its_primary_held() {
+    let primary = RedisServer::start().await;
+    assert_eq!(ask(primary.address(), "SET key value").unwrap(), "+OK\r\n");
+    let replica = primary.replica().await;
+    assert!(ask(replica.address(), "SET key other").unwrap().starts_with("-READONLY"));
+    primary.kill();
+    replica.promote().await;
+    assert_eq!(ask(replica.address(), "GET key").unwrap(), "$5\r\nvalue\r\n");
+    assert_eq!(ask(replica.address(), "SET key other").unwrap(), "+OK\r\n");
+}
+
+#[tokio::test]
+async fn a_cluster_spreads_its_slots_and_replaces_a_dead_primary() {
+    let nodes = RedisServer::cluster(3).await;
+    // The first primary does not hold this key and says who does.
+    let moved = ask(nodes[0].address(), "GET key").unwrap();
+    let owner = nodes[..3].iter().position(|node| moved.contains(&node.address().to_string()));
+    let owner = owner.unwrap_or_else(|| panic!("{moved}"));
+    nodes[owner].kill();
+    let heir = nodes[owner + 3].address();
+    let mut answer = String::new();
+    for _ in 0..200 {
+        answer = ask(heir, "SET key value").unwrap();
+        if answer == "+OK\r\n" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the replica never took over: {answer}");
+}

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use super::{Data, Kind, Server, ServerError, blocking, local};
+use super::{Data, Kind, Server, ServerError, blocking, controls, local};
 
 /// Where each of the agent's ports stands in its list.
 const HTTP: usize = 0;
@@ -106,51 +106,9 @@ impl ConsulServer {
     pub fn node_name(&self) -> &str {
         &self.server.kind.node
     }
-
-    /// Kills it (SIGKILL): connections are closed and new ones refused. Its data stays.
-    pub fn kill(&self) {
-        self.server.kill();
-    }
-
-    /// Makes it hang (SIGSTOP): connections stay, new ones are accepted, nothing is answered.
-    ///
-    /// # Panics
-    ///
-    /// When it does not run.
-    pub fn pause(&self) {
-        self.server.pause();
-    }
-
-    /// Lets a paused agent go on (SIGCONT).
-    ///
-    /// # Panics
-    ///
-    /// When it does not run.
-    pub fn resume(&self) {
-        self.server.resume();
-    }
-
-    /// Kills it if it runs, starts it again on the same ports, and waits until it answers. With
-    /// [`Data::Lose`] its indexes start over, and the services registered with it are gone.
-    ///
-    /// # Panics
-    ///
-    /// As [`ConsulServer::start`].
-    pub async fn restart(&self, data: Data) {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.restart(data)).await.unwrap_or_else(|error| panic!("{error}"));
-    }
-
-    /// The id of its process, or `None` after [`ConsulServer::kill`].
-    pub fn process_id(&self) -> Option<u32> {
-        self.server.process_id()
-    }
-
-    /// The file with what it prints.
-    pub fn log_path(&self) -> PathBuf {
-        self.server.log_path()
-    }
 }
+
+controls!(ConsulServer, "agent");
 
 /// Makes a [`ConsulServer`].
 #[derive(Clone, Debug)]

@@ -1,12 +1,19 @@
 //! A real redis-server.
 
+mod cluster;
+
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use super::{Data, Kind, Server, ServerError, blocking, local};
+use self::cluster::Member;
+use super::{Data, Kind, Server, ServerError, blocking, controls, local};
+
+/// Where each of the server's ports stands in its list.
+const CLIENTS: usize = 0;
+const BUS: usize = 1;
 
 /// A real `redis-server` on a spare loopback port, with its data in a folder of its own.
 ///
@@ -46,7 +53,7 @@ impl RedisServer {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.server.address(0)
+        self.server.address(CLIENTS)
     }
 
     /// Its address as clients of Redis spell it, such as `redis://127.0.0.1:6379/`.
@@ -54,49 +61,65 @@ impl RedisServer {
         format!("redis://{}/", self.address())
     }
 
-    /// Kills it (SIGKILL): connections are closed and new ones refused. Its data stays.
-    pub fn kill(&self) {
-        self.server.kill();
-    }
-
-    /// Makes it hang (SIGSTOP): connections stay, new ones are accepted, nothing is answered.
-    ///
-    /// # Panics
-    ///
-    /// When it does not run.
-    pub fn pause(&self) {
-        self.server.pause();
-    }
-
-    /// Lets a paused server go on (SIGCONT).
-    ///
-    /// # Panics
-    ///
-    /// When it does not run.
-    pub fn resume(&self) {
-        self.server.resume();
-    }
-
-    /// Kills it if it runs, starts it again on the same port, and waits until it answers.
+    /// Starts a replica of it and waits until that holds what it holds.
     ///
     /// # Panics
     ///
     /// As [`RedisServer::start`].
-    pub async fn restart(&self, data: Data) {
-        let server = Arc::clone(&self.server);
-        blocking(move || server.restart(data)).await.unwrap_or_else(|error| panic!("{error}"));
+    pub async fn replica(&self) -> Self {
+        let port = self.address().port().to_string();
+        let replica = Self::builder().arg("--replicaof").arg("127.0.0.1").arg(port).start().await;
+        let address = replica.address();
+        blocking(move || {
+            until("the replica follows its primary", || {
+                Ok(command(address, "INFO replication")?.contains("master_link_status:up"))
+            });
+        })
+        .await;
+        replica
     }
 
-    /// The id of its process, or `None` after [`RedisServer::kill`].
-    pub fn process_id(&self) -> Option<u32> {
-        self.server.process_id()
+    /// Makes a replica a primary, with what it holds by then.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer, or refuses.
+    pub async fn promote(&self) {
+        let address = self.address();
+        let answer = blocking(move || command(address, "REPLICAOF NO ONE")).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{address}: {error}"));
+        assert!(answer.starts_with("+OK"), "{address}: {answer}");
     }
 
-    /// The file with what it prints.
-    pub fn log_path(&self) -> PathBuf {
-        self.server.log_path()
+    /// Starts a cluster of `primaries` and as many replicas, and waits until each node serves all
+    /// slots. The primaries come first, then their replicas in the same order. A dead primary is
+    /// replaced by its replica after about a second.
+    ///
+    /// # Panics
+    ///
+    /// As [`RedisServer::start`].
+    pub async fn cluster(primaries: u16) -> Vec<Self> {
+        let starts: Vec<_> = (0..2 * primaries)
+            .map(|_| {
+                let node = Self::builder().arg("--cluster-enabled").arg("yes");
+                tokio::spawn(node.arg("--cluster-node-timeout").arg("500").start())
+            })
+            .collect();
+        let mut nodes = Vec::with_capacity(starts.len());
+        for start in starts {
+            nodes.push(start.await.unwrap_or_else(|error| panic!("{error}")));
+        }
+        let members = nodes.iter().map(|node| {
+            let server = &node.server;
+            Member { address: server.address(CLIENTS), bus: server.address(BUS).port() }
+        });
+        let members: Vec<_> = members.collect();
+        blocking(move || cluster::join(&members, usize::from(primaries))).await;
+        nodes
     }
 }
+
+controls!(RedisServer, "server");
 
 /// Makes a [`RedisServer`].
 #[derive(Clone, Debug)]
@@ -140,19 +163,23 @@ struct Redis {
 
 impl Kind for Redis {
     const PROGRAM: &'static str = "redis-server";
-    const PORTS: usize = 1;
+    const PORTS: usize = 2;
 
     fn configure(&self, command: &mut Command, ports: &[u16], data: &Path) -> io::Result<()> {
-        command.args(["--bind", "127.0.0.1", "--port", &ports[0].to_string()]);
+        command.args(["--bind", "127.0.0.1", "--port", &ports[CLIENTS].to_string()]);
+        // Else the bus of a cluster listens 10,000 above, where nobody kept the port free.
+        command.args(["--cluster-port", &ports[BUS].to_string()]);
         command.arg("--dir").arg(data);
         // Each write reaches the kernel before its answer, so a kill loses none of them.
         command.args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]);
+        // Else a primary waits 5 s for more replicas before it sends the first one its data.
+        command.args(["--repl-diskless-sync-delay", "0"]);
         command.args(&self.args);
         Ok(())
     }
 
     fn is_ready(&self, ports: &[u16], pid: u32) -> io::Result<bool> {
-        let address = local::address(ports[0]);
+        let address = local::address(ports[CLIENTS]);
         let pong = local::ask(address, b"PING\r\n", |answer| answer.ends_with(b"\r\n"))?;
         if pong.starts_with(b"-NOAUTH") {
             return Ok(true);
@@ -167,4 +194,35 @@ impl Kind for Redis {
         });
         Ok(String::from_utf8_lossy(&info?).contains(&format!("\r\nprocess_id:{pid}\r\n")))
     }
+}
+
+/// The answer to one inline command.
+fn command(address: SocketAddr, command: &str) -> io::Result<String> {
+    let request = format!("{command}\r\n");
+    let answer = local::ask(address, request.as_bytes(), is_whole)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Whether `answer` holds all of a line or a bulk string.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n") else { return false };
+    match head.strip_prefix('$').map(str::parse::<usize>) {
+        Some(Ok(bytes)) => body.len() >= bytes + 2,
+        _ => true,
+    }
+}
+
+/// Blocks until `reached`, a small answer of a server that may still be starting.
+fn until(what: &str, mut reached: impl FnMut() -> io::Result<bool>) {
+    let mut seen = String::new();
+    for _ in 0..super::READY_POLLS {
+        match reached() {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => seen = error.to_string(),
+        }
+        local::sleep(super::READY_POLL);
+    }
+    panic!("it never came to this: {what} {seen}");
 }
