@@ -47,7 +47,7 @@
 //!
 //! # When not to use this
 //!
-//! - To share one limit among several processes: each limiter here counts for itself.
+//! - To share one limit among several processes without Redis: each limiter here counts for itself.
 //! - To bill by the call: limits forget, books must not.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,20 +1,48 @@
 //! Limits that many processes share through Redis.
 //!
-//! # Layers of this module
+//! A [`RedisLimiter`] decides as the limiters of one process do, by the same algorithms, and goes into
+//! the same layers. Limiters of one name share one limit, whichever process they are in.
 //!
-//! | file | what it is |
+//! # What is guaranteed
+//!
+//! | while | what passes |
 //! |---|---|
-//! | `rule` | one limit in whole numbers; what its state answers (pure) |
-//! | `plan` | the limits of a key, [`IntoPlan`] |
-//! | `ask` | a question, its answer, [`Failure`] |
-//! | `decide.lua` | all algorithms, several limits at once, runs of equal questions |
-//! | `link` | sends script calls: pipeline on a server, side by side on a cluster |
-//! | `batch` | groups questions by key, turns replies into answers |
-//! | `store` | lanes: coalescing, time-outs; `Store::ask` |
-//! | `refusals` | the local memory of refusals |
-//! | `policy` | what is answered when Redis does not |
-//! | `connect` | connects anew after a loss, asks the sentinels again |
-//! | `limiter`, `build` | the handle, and how it is built |
+//! | Redis answers | exactly what the algorithm lets pass, in Redis's time, whatever the clocks of the processes say |
+//! | Redis does not answer in time | everything ([`fail_open`](RedisLimiter::fail_open)) or nothing ([`fail_closed`](RedisLimiter::fail_closed)); the answer [says so](crate::Allowed::is_degraded) |
+//! | a decision timed out | it may have taken its cells: it is not asked again, so that at most those are lost |
+//! | Redis lost its data, or a replica that had not heard all took over | at most one burst more |
+//!
+//! A decision takes at most the [time-out](Builder::timeout), reconnecting included, and a Redis that
+//! is silent costs each decision that long: there is no breaker in front of it yet.
+//!
+//! # What Redis is asked
+//!
+//! One script call for each key of a batch, and nothing else. A batch is what gathered while the last
+//! one was on its way, so that hundreds of decisions at once on one key are one call. A key that was
+//! refused until some moment is refused here until then, without a call. The script is sent by its
+//! hash, and as a whole when Redis has forgotten it.
+//!
+//! # Operating it
+//!
+//! - Each key is one string in Redis, or a sorted set for a
+//!   [`SlidingLog`](crate::algorithm::SlidingLog), and expires once its limit is back at rest.
+//! - All keys of one decision have one hash tag, so that a cluster keeps them in one slot.
+//! - A `maxmemory-policy` that drops keys (`allkeys-*`, and `volatile-*`, since all of them expire)
+//!   forgets limits that are in use. Set `noeviction`, or give limits a server of their own.
+
+// Which file is what:
+//
+// - `rule`: one limit in whole numbers, and what its state answers (pure)
+// - `plan`: the limits of a key
+// - `ask`: a question, its answer, why there was none
+// - `decide.lua`: all algorithms, several limits at once, runs of equal questions
+// - `link`: sends script calls, in a pipeline to a server, side by side to a cluster
+// - `batch`: groups questions by key, turns replies into answers
+// - `store`: lanes, which coalesce and time out
+// - `refusals`: the local memory of refusals
+// - `policy`: what is answered when Redis does not
+// - `connect`: connects anew after a loss, asks the sentinels again
+// - `limiter`, `key`, `build`: the handles, and how they are built
 
 mod ask;
 mod batch;
