@@ -8,13 +8,15 @@ use seawall_core::{Reason, Rejection, Retry};
 const NEVER: u64 = u64::MAX;
 /// Beside a limit: it was not the shared limit that decided.
 const DEGRADED: u64 = 1 << 32;
+/// Beside a limit, in 16 bits: of several limits, the one that is spoken of.
+const INDEX_SHIFT: u32 = 33;
 
 /// How a limiter stood when it answered.
 ///
 /// The divisions are left to whoever asks, because most callers do not.
 #[derive(Clone, Copy)]
 pub(crate) struct Standing {
-    /// The most cells that can pass at once, 32 bits; above them [`DEGRADED`].
+    /// The most cells that can pass at once, 32 bits; above them [`DEGRADED`] and the index.
     // Here and in `Rejected` all are whole words: an answer is copied by words, and to read one that
     // was written in parts stalls the processor for longer than the decision takes.
     pub(crate) limit: u64,
@@ -23,8 +25,6 @@ pub(crate) struct Standing {
     pub(crate) unit: NonZeroU64,
     /// Until everything is back.
     pub(crate) reset_nanos: u64,
-    /// Of several limits, the one that is spoken of.
-    pub(crate) index: u64,
 }
 
 impl Standing {
@@ -39,6 +39,15 @@ impl Standing {
 
     pub(crate) fn limit(&self) -> u32 {
         self.limit as u32
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        usize::from((self.limit >> INDEX_SHIFT) as u16)
+    }
+
+    fn at(self, index: u16) -> Self {
+        let index = u64::from(index) << INDEX_SHIFT;
+        Self { limit: self.limit & (DEGRADED | u64::from(u32::MAX)) | index, ..self }
     }
 
     fn is_degraded(&self) -> bool {
@@ -103,11 +112,11 @@ impl Allowed {
 
     /// Which of [several](crate::algorithm::Several) limits has the least left, counted from 0.
     pub fn index(&self) -> usize {
-        self.standing.index as usize
+        self.standing.index()
     }
 
-    pub(crate) fn at(self, index: u64) -> Self {
-        Self { standing: Standing { index, ..self.standing } }
+    pub(crate) fn at(self, index: u16) -> Self {
+        Self { standing: self.standing.at(index) }
     }
 
     /// Whether it was not the shared limit that decided, because Redis did not answer: see the policies
@@ -208,7 +217,7 @@ impl Rejected {
     /// Which of [several](crate::algorithm::Several) limits refused, counted from 0: the last one to
     /// let the call through.
     pub fn index(&self) -> usize {
-        self.standing.index as usize
+        self.standing.index()
     }
 
     /// The same seen so much later, with nothing passed meanwhile.
@@ -219,8 +228,8 @@ impl Rejected {
         Self { standing: Standing { reset_nanos, ..self.standing }, ..self }.sooner_by(passed)
     }
 
-    pub(crate) fn at(self, index: u64) -> Self {
-        Self { standing: Standing { index, ..self.standing }, ..self }
+    pub(crate) fn at(self, index: u16) -> Self {
+        Self { standing: self.standing.at(index), ..self }
     }
 
     pub(crate) fn is_later_than(&self, other: &Self) -> bool {

@@ -105,7 +105,6 @@ impl TokenBucket {
             room: self.capacity.saturating_sub(tat.saturating_sub(now_units)),
             unit: self.scale.per_cell,
             reset_nanos: self.nanos_until(tat, now),
-            index: 0,
         }
     }
 

@@ -39,7 +39,6 @@ impl Window {
             room: self.limit.saturating_sub(used).into(),
             unit: NonZeroU64::MIN,
             reset_nanos: reset.as_nanos().saturating_sub(now.as_nanos()),
-            index: 0,
         }
     }
 }

@@ -66,7 +66,6 @@ impl Plan {
         let limit = self.rules.iter().map(|rule| rule.quota().capacity()).min().unwrap_or(0);
         Allowed::new(Standing {
             limit: limit.into(),
-            index: 0,
             room: 0,
             unit: NonZeroU64::MIN,
             reset_nanos: 0,

@@ -129,7 +129,6 @@ impl Rule {
                 let level = level.saturating_add(cells.saturating_mul(cell.get()));
                 Standing {
                     limit: limit.into(),
-                    index: 0,
                     room: size.saturating_sub(level),
                     unit: cell,
                     reset_nanos: nanos(at.saturating_sub(now)) + flow_nanos(level, rate),
@@ -199,7 +198,6 @@ impl Rule {
 fn window_standing(limit: u32, used: u64, end: u64, now: u64) -> Standing {
     Standing {
         limit: limit.into(),
-        index: 0,
         room: u64::from(limit).saturating_sub(used),
         unit: NonZeroU64::MIN,
         reset_nanos: nanos(end.saturating_sub(now)),

@@ -84,7 +84,7 @@ impl Writer {
         let [limit_name, remaining_name, reset_name] = match self.headers {
             Headers::RateLimit => {
                 // A limit that was added since has the name of the first.
-                let name = self.names.get(standing.index as usize).unwrap_or(&self.names[0]);
+                let name = self.names.get(standing.index()).unwrap_or(&self.names[0]);
                 let mut value = String::with_capacity(name.len() + 32);
                 write!(value, "{name};r={remaining};t={reset}")
                     .expect("a string takes what is written");
