@@ -26,11 +26,8 @@ pin_project! {
     #[project = StepProj]
     enum Step<S, Req, W, F> {
         Rejected { rejection: Option<Rejection> },
-        Waiting {
-            #[pin]
-            wait: W,
-            call: Option<(S, Req)>,
-        },
+        // In a box, because a wait is large, and every call would be as large as one that waits.
+        Waiting { wait: Pin<Box<W>>, call: Option<(S, Req)> },
         MakingReady { call: Option<(S, Req)> },
         Calling {
             #[pin]
@@ -46,7 +43,7 @@ impl<S: Service<Req>, Req, L: Limit<Req>> ResponseFuture<S, Req, L> {
     }
 
     pub(crate) fn waiting(wait: L::Wait, inner: S, request: Req) -> Self {
-        Self { step: Step::Waiting { wait, call: Some((inner, request)) } }
+        Self { step: Step::Waiting { wait: Box::pin(wait), call: Some((inner, request)) } }
     }
 
     pub(crate) fn rejected(rejection: Rejection) -> Self {
@@ -70,7 +67,7 @@ impl<S: Service<Req>, Req, L: Limit<Req>> Future for ResponseFuture<S, Req, L> {
                     return Poll::Ready(Err(rejection.into()));
                 }
                 StepProj::Waiting { wait, call } => {
-                    L::passed(ready!(wait.poll(cx)))?;
+                    L::passed(ready!(wait.as_mut().poll(cx)))?;
                     Step::MakingReady { call: call.take() }
                 }
                 StepProj::MakingReady { call } => {
