@@ -11,6 +11,7 @@ use crate::policy::Policy;
 /// Makes breakers as the policy says that is in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Breakers {
+    service: Arc<str>,
     config: Arc<ArcSwap<Config>>,
     /// The one of all endpoints, where they share it.
     shared: Option<CircuitBreaker>,
@@ -18,12 +19,16 @@ pub(crate) struct Breakers {
 
 impl Breakers {
     pub(crate) fn new(policy: &Policy, service: &Arc<str>) -> Result<Self, ConfigError> {
-        let config = config(policy)?;
+        let config = config(policy, service)?;
         let shared = policy
             .circuit_breaker
             .is_shared()
             .then(|| CircuitBreaker::builder(config.clone()).named(service.clone()).build());
-        Ok(Self { config: Arc::new(ArcSwap::from_pointee(config)), shared })
+        Ok(Self {
+            service: service.clone(),
+            config: Arc::new(ArcSwap::from_pointee(config)),
+            shared,
+        })
     }
 
     pub(crate) fn make(&self, endpoint: &Endpoint) -> CircuitBreaker {
@@ -38,7 +43,7 @@ impl Breakers {
 
     /// Has `made`, and those that are made from here on, do as `policy` says, which was checked.
     pub(crate) fn follow(&self, policy: &Policy, made: Vec<CircuitBreaker>) {
-        let Ok(config) = config(policy) else { return };
+        let Ok(config) = config(policy, &self.service) else { return };
         // Those that are made meanwhile have the new settings already.
         self.config.store(Arc::new(config.clone()));
         for breaker in made {
@@ -47,7 +52,8 @@ impl Breakers {
     }
 }
 
-fn config(policy: &Policy) -> Result<Config, ConfigError> {
+fn config(policy: &Policy, service: &str) -> Result<Config, ConfigError> {
     let breaker = &policy.circuit_breaker;
-    breaker.config_with(policy.abandoned_after()).map_err(|error| error.within("circuit_breaker"))
+    let abandoned = policy.abandoned_after(service);
+    breaker.config_with(abandoned).map_err(|error| error.within("circuit_breaker"))
 }

@@ -26,7 +26,7 @@ pub(crate) trait Protocol: Send + Sync + 'static {
     /// What the caller sends.
     type Request: Send + 'static;
     /// What is kept of it, to send it again.
-    type Kept: Send + Sync;
+    type Kept: Send + Sync + 'static;
     /// What the balancer takes for one attempt.
     type Attempt: Send;
     /// What the balancer answers.
@@ -76,17 +76,40 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// With the budget, and what was learned for hedging, of a caller whose policy has the same.
-    pub(crate) fn new(policy: Policy, limit: Option<Arc<Limit>>, kin: Option<&Self>) -> Self {
-        let budget = match kin {
-            Some(kin) if kin.policy.retries.budget == policy.retries.budget => kin.budget.clone(),
-            _ => Arc::new(Budget::new(policy.retries.budget, Clock::fast())),
-        };
-        let hedging = match kin {
-            Some(kin) if kin.policy.hedge == policy.hedge => kin.hedging.clone(),
-            _ => policy.hedge.map(|hedge| Arc::new(Hedging::new(hedge, Clock::fast()))),
-        };
+    /// With the budget, and what was learned for hedging, of the first of `kin` whose policy has the
+    /// same.
+    pub(crate) fn new<'a>(
+        policy: Policy,
+        limit: Option<Arc<Limit>>,
+        kin: impl IntoIterator<Item = &'a Self>,
+    ) -> Self {
+        let (mut budget, mut hedging) = (None, None);
+        for kin in kin {
+            if budget.is_none() && kin.policy.retries.budget == policy.retries.budget {
+                budget = Some(kin.budget.clone());
+            }
+            if hedging.is_none() && kin.policy.hedge == policy.hedge {
+                hedging.clone_from(&kin.hedging);
+            }
+        }
+        let budget =
+            budget.unwrap_or_else(|| Arc::new(Budget::new(policy.retries.budget, Clock::fast())));
+        let fresh = |hedge| Arc::new(Hedging::new(hedge, Clock::fast()));
+        let hedging = hedging.or_else(|| policy.hedge.map(fresh));
         Self { policy: Arc::new(policy), limit, budget, hedging }
+    }
+
+    /// Calls of another service after this one has failed: within a time of their own, and neither
+    /// limited again nor hedged.
+    pub(crate) fn for_fallback(&self, timeout: Duration) -> Self {
+        let policy = Policy {
+            timeout: Some(timeout),
+            rate_limit: None,
+            hedge: None,
+            fallback: None,
+            ..Policy::clone(&self.policy)
+        };
+        Self { policy: Arc::new(policy), limit: None, hedging: None, ..self.clone() }
     }
 
     /// One call, from its rate limit to the beginning of its response.
@@ -101,9 +124,35 @@ impl Caller {
         S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Clone + Send + Sync,
         S::Future: Send,
     {
+        let (kept, deadline) = self.keep(protocol, request);
+        self.call_kept(protocol, balancer, &kept, deadline).await
+    }
+
+    /// What is kept of a call that begins now, and when it has to have ended.
+    pub(crate) fn keep<P: Protocol>(
+        &self,
+        protocol: &P,
+        request: P::Request,
+    ) -> (P::Kept, Option<Deadline>) {
         let limits = [self.policy.timeout, protocol.limit(&request)];
         let deadline = limits.into_iter().flatten().min().and_then(Deadline::after);
-        let call = self.attempts(protocol, balancer, request, deadline);
+        (protocol.keep(request, deadline), deadline)
+    }
+
+    /// As [`call`](Self::call), for a call that is kept already.
+    pub(crate) async fn call_kept<P, S>(
+        &self,
+        protocol: &P,
+        balancer: &mut S,
+        kept: &P::Kept,
+        deadline: Option<Deadline>,
+    ) -> Result<P::Response, Error<P::Error>>
+    where
+        P: Protocol,
+        S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Clone + Send + Sync,
+        S::Future: Send,
+    {
+        let call = self.attempts(protocol, balancer, kept, deadline);
         let begun = match deadline {
             None => call.await,
             Some(Deadline { at, limit }) => {
@@ -117,7 +166,7 @@ impl Caller {
         &self,
         protocol: &P,
         balancer: &mut S,
-        request: P::Request,
+        kept: &P::Kept,
         deadline: Option<Deadline>,
     ) -> Begun<P>
     where
@@ -133,16 +182,15 @@ impl Caller {
             return Err(Error::TimedOut(deadline.limit));
         }
         self.budget.deposit();
-        let kept = protocol.keep(request, deadline);
-        let idempotent = protocol.is_idempotent(&kept, &self.policy);
+        let idempotent = protocol.is_idempotent(kept, &self.policy);
         let tried = Tried::default();
-        let mut attempt = protocol.attempt(&kept, &tried).ok_or(Error::NotReplayable)?;
+        let mut attempt = protocol.attempt(kept, &tried).ok_or(Error::NotReplayable)?;
         let mut retries = 0;
         loop {
             let (result, verdict) = match self.hedging.as_ref().filter(|_| idempotent) {
                 None => self.attempt(protocol, balancer, attempt, idempotent).await,
                 Some(hedging) => {
-                    let again = || protocol.attempt(&kept, &tried);
+                    let again = || protocol.attempt(kept, &tried);
                     self.hedged(hedging, protocol, balancer, attempt, again).await
                 }
             };
@@ -152,7 +200,7 @@ impl Caller {
             if deadline.is_some_and(|deadline| wait >= deadline.left()) {
                 return result;
             }
-            let Some(next) = protocol.attempt(&kept, &tried) else {
+            let Some(next) = protocol.attempt(kept, &tried) else {
                 return result;
             };
             if !verdict.is_refusal() && !self.budget.withdraw() {

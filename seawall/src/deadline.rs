@@ -62,6 +62,13 @@ impl<B> DeadlineBody<B> {
     }
 }
 
+impl<B> DeadlineBody<B> {
+    /// The body, as long as there is time.
+    pub(crate) fn inner(&self) -> Option<&B> {
+        self.inner.as_ref()
+    }
+}
+
 impl<B> Body for DeadlineBody<B>
 where
     B: Body,

@@ -1,6 +1,7 @@
 //! A resilient client for a gRPC service, to be handed to a generated one.
 
 mod conditions;
+mod degrade;
 mod kept;
 mod protocol;
 mod resend;
@@ -33,9 +34,10 @@ use crate::{
     BuildError, Error, Snapshot,
     breakers::Breakers,
     deadline::DeadlineBody,
+    fallback::AnswerBody,
     first_frame::FirstFrame,
     live::{Live, Target},
-    policy::{Policy, PolicyError},
+    policy::{Policy, PolicyError, Transport},
     setup::{ClientBuilder, Setup},
     way::ResendBound,
 };
@@ -46,8 +48,8 @@ type Balanced = Balancer<Guarded, AtBodyEnd<GrpcStatus>, ResendBound<ResendAttem
 type BalancedBody = TrackedBody<TrackedBody<Body, OwnedPermit, GrpcEnd>, Picked, GrpcEnd>;
 
 /// The body of a response: its call, permit and in-flight count end with it, and it ends with the
-/// call's deadline.
-pub type ResponseBody = DeadlineBody<FirstFrame<BalancedBody>>;
+/// call's deadline. Or it is what a fallback gives.
+pub type ResponseBody = AnswerBody<DeadlineBody<FirstFrame<BalancedBody>>>;
 
 /// Begins a client for the gRPC service of this name, which is what a resolver is asked for and what
 /// refusals are signed with.
@@ -77,6 +79,7 @@ impl GrpcBuilder {
     pub fn build(self) -> Result<GrpcClient, BuildError> {
         let Self { setup, make: channels } = self;
         let (service, policy) = (setup.service.clone(), setup.policy.clone());
+        let function = setup.function.clone();
         let target = move |service: &Arc<str>, policy: &Policy| {
             let breakers = Breakers::new(policy, service)?;
             let (channels, made) = (channels.clone(), breakers.clone());
@@ -92,7 +95,8 @@ impl GrpcBuilder {
                 .build()?;
             Ok(Target { service: service.clone(), balancer, breakers })
         };
-        let live = Arc::new(Live::new(&service, policy, Box::new(target))?);
+        let live =
+            Arc::new(Live::new(&service, policy, Transport::Grpc, function, Box::new(target))?);
         Ok(GrpcClient { service, live })
     }
 }
@@ -181,11 +185,10 @@ impl Service<Request<Body>> for GrpcClient {
     }
 
     fn call(&mut self, request: Request<Body>) -> GrpcFuture {
-        let (caller, mut way) = self.live.way(request.method().as_str(), request.uri().path());
-        GrpcFuture(Box::pin(async move {
-            let result = caller.call(&Grpc(PhantomData), &mut way, request).await;
-            result.map_err(status)
-        }))
+        let call = self.live.call(request.method().as_str(), request.uri().path());
+        GrpcFuture(Box::pin(
+            async move { call.make(&Grpc(PhantomData), request).await.map_err(status) },
+        ))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A resilient client for an HTTP service, as a reqwest client and as a tower service.
 
 mod conditions;
+mod degrade;
 mod kept;
 mod protocol;
 mod resend;
@@ -32,7 +33,7 @@ use crate::{
     BuildError, Error, Snapshot,
     breakers::Breakers,
     live::{Live, Target},
-    policy::{Policy, PolicyError},
+    policy::{Policy, PolicyError, Transport},
     setup::{ClientBuilder, Setup},
     way::ResendBound,
 };
@@ -72,6 +73,7 @@ impl HttpBuilder {
     pub fn build(self) -> Result<HttpClient, BuildError> {
         let Self { setup, make: clients } = self;
         let (service, policy) = (setup.service.clone(), setup.policy.clone());
+        let function = setup.function.clone();
         let target = move |service: &Arc<str>, policy: &Policy| {
             let breakers = Breakers::new(policy, service)?;
             let (clients, made) = (clients.clone(), breakers.clone());
@@ -87,7 +89,8 @@ impl HttpBuilder {
                 .build()?;
             Ok(Target { service: service.clone(), balancer, breakers })
         };
-        let live = Arc::new(Live::new(&service, policy, Box::new(target))?);
+        let live =
+            Arc::new(Live::new(&service, policy, Transport::Http, function, Box::new(target))?);
         let unused = Client::builder().no_proxy().build();
         let unused = unused.map_err(|error| BuildError::Transport(error.into()))?;
         Ok(HttpClient { service, live, unused })
@@ -188,11 +191,11 @@ impl Service<Request> for HttpClient {
     }
 
     fn call(&mut self, request: Request) -> HttpFuture {
-        let (caller, mut way) = self.live.way(request.method().as_str(), request.url().path());
+        let call = self.live.call(request.method().as_str(), request.url().path());
         // A policy whose header is none was refused before.
-        let deadline_header = caller.policy.deadline_header_name().ok().flatten();
+        let deadline_header = call.caller.policy.deadline_header_name().ok().flatten();
         let protocol = Http { deadline_header };
-        HttpFuture(Box::pin(async move { caller.call(&protocol, &mut way, request).await }))
+        HttpFuture(Box::pin(async move { call.make(&protocol, request).await }))
     }
 }
 

@@ -51,6 +51,7 @@ mod budget;
 mod call;
 mod deadline;
 mod error;
+mod fallback;
 mod first_frame;
 #[doc = include_str!("guide-from-istio.md")]
 pub mod guide_from_istio {}
@@ -80,6 +81,7 @@ pub use self::grpc::grpc;
 #[cfg(feature = "reqwest")]
 pub use self::http::http;
 pub use error::{BuildError, Error};
+pub use fallback::{Answer, Because, Degraded, DegradedFrom, Failed};
 pub use setup::ClientBuilder;
 pub use snapshot::{EndpointSnapshot, LimiterSnapshot, Snapshot};
 

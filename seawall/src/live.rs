@@ -1,5 +1,7 @@
 //! The policy that is in force, and the way of each call by it.
 
+mod plan;
+
 use std::{
     fmt,
     path::PathBuf,
@@ -9,16 +11,18 @@ use std::{
 
 use arc_swap::ArcSwap;
 use seawall_circuit_breaker::{CircuitBreaker, CircuitBreakerService};
-use seawall_core::ConfigError;
 use seawall_load_balance::Balancer;
 use tokio::{task::AbortHandle, time::sleep};
+use tower_service::Service;
 
+use self::plan::Plan;
 use crate::{
-    BuildError,
+    BuildError, Error,
     breakers::Breakers,
     call::Caller,
+    fallback::{Degrade, Fallback, Function},
     limit::Limit,
-    policy::{Match, Policy, PolicyError, Share},
+    policy::{Policy, PolicyError, Transport},
     way::Way,
 };
 
@@ -33,37 +37,50 @@ pub(crate) struct Target<B> {
     pub(crate) breakers: Breakers,
 }
 
+/// One call: who makes it, the way that it goes, and what comes in its place.
+pub(crate) struct Call<B> {
+    pub(crate) caller: Caller,
+    way: Way<B>,
+    fallback: Option<Arc<Fallback>>,
+    /// The way to the service of the fallback.
+    instead: Option<Way<B>>,
+}
+
+impl<B> Call<B> {
+    /// Makes the call.
+    pub(crate) async fn make<P>(
+        mut self,
+        protocol: &P,
+        request: P::Request,
+    ) -> Result<P::Answer, Error<P::Error>>
+    where
+        P: Degrade,
+        P::Error: fmt::Display,
+        Way<B>:
+            Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Clone + Send + Sync,
+        <Way<B> as Service<P::Attempt>>::Future: Send,
+    {
+        let Some(fallback) = &self.fallback else {
+            return self.caller.call(protocol, &mut self.way, request).await.map(P::sent);
+        };
+        // Boxed, so that calls without a fallback stay small.
+        let (way, instead) = (&mut self.way, self.instead);
+        Box::pin(fallback.call(&self.caller, protocol, way, instead, request)).await
+    }
+}
+
 /// Makes what calls of a service go through, by a policy.
 type MakeTarget<B> = dyn Fn(&Arc<str>, &Policy) -> Result<Target<B>, BuildError> + Send + Sync;
 
 /// A policy in force, which another may replace while calls are running.
 pub(crate) struct Live<B> {
     plan: ArcSwap<Plan<B>>,
+    transport: Transport,
+    function: Option<Arc<Function>>,
     make: Box<MakeTarget<B>>,
     /// One change at a time.
     changing: Mutex<()>,
     tasks: Mutex<Vec<AbortHandle>>,
-}
-
-/// A policy, ready to be asked.
-struct Plan<B> {
-    policy: Policy,
-    /// The client's own service first.
-    targets: Vec<Target<B>>,
-    routes: Vec<(Vec<Match>, Branch)>,
-    rest: Branch,
-}
-
-/// How the calls of one route are made, and where they go.
-struct Branch {
-    caller: Caller,
-    parts: Vec<Part>,
-}
-
-struct Part {
-    target: usize,
-    subset: Option<Arc<str>>,
-    weight: u32,
 }
 
 /// What has breakers, which follow the policy.
@@ -84,27 +101,26 @@ impl<B: Clone + Breaking + Send + Sync + 'static> Live<B> {
     pub(crate) fn new(
         service: &Arc<str>,
         policy: Policy,
+        transport: Transport,
+        function: Option<Arc<Function>>,
         make: Box<MakeTarget<B>>,
     ) -> Result<Self, BuildError> {
         policy.check()?;
-        let plan = Plan::new(service, policy, None, &*make)?;
+        policy.check_for(transport)?;
+        let plan = Plan::new(service, policy, function.as_ref(), None, &*make)?;
         Ok(Self {
             plan: ArcSwap::from_pointee(plan),
+            transport,
+            function,
             make,
             changing: Mutex::new(()),
             tasks: Mutex::new(Vec::new()),
         })
     }
 
-    /// Who makes a call, and the way that it goes.
-    pub(crate) fn way(&self, method: &str, path: &str) -> (Caller, Way<B>) {
-        let plan = self.plan.load();
-        let branch =
-            plan.routes.iter().find(|(own, _)| own.iter().any(|m| m.matches(method, path)));
-        let branch = branch.map_or(&plan.rest, |(_, branch)| branch);
-        let part = branch.pick();
-        let balancer = plan.targets[part.target].balancer.clone();
-        (branch.caller.clone(), Way { balancer, subset: part.subset.clone() })
+    /// How a call is made, and the way that it goes.
+    pub(crate) fn call(&self, method: &str, path: &str) -> Call<B> {
+        self.plan.load().call(method, path)
     }
 
     /// What each service's calls go through, the client's own first, and the limit of calls of no
@@ -126,9 +142,10 @@ impl<B: Clone + Breaking + Send + Sync + 'static> Live<B> {
             return Ok(());
         }
         policy.check()?;
+        policy.check_for(self.transport)?;
         now.policy.check_change(&policy)?;
         let service = now.targets[0].service.clone();
-        let plan = Plan::new(&service, policy, Some(&now), &*self.make)?;
+        let plan = Plan::new(&service, policy, self.function.as_ref(), Some(&now), &*self.make)?;
         // Nothing below can fail.
         for target in &plan.targets {
             if now.targets.iter().any(|known| known.service == target.service) {
@@ -195,108 +212,6 @@ impl<B> Drop for Live<B> {
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
-    }
-}
-
-impl<B: Clone> Plan<B> {
-    /// The plan of a policy, with what `old` has of the same services.
-    fn new(
-        service: &Arc<str>,
-        policy: Policy,
-        old: Option<&Self>,
-        make: &MakeTarget<B>,
-    ) -> Result<Self, BuildError> {
-        let mut names = vec![service.clone()];
-        let mut place = |name: &str| match names.iter().position(|known| **known == *name) {
-            Some(at) => at,
-            None => {
-                names.push(name.into());
-                names.len() - 1
-            }
-        };
-        let base = policy.without_routes();
-        let limit =
-            Limit::of(&base, service, old.and_then(|old| old.rest.caller.limit.as_deref()))?;
-        let base = Caller::new(base, limit, old.map(|old| &old.rest.caller));
-        let rest = Branch { parts: parts(&policy.split, &mut place), caller: base.clone() };
-        let mut routes = Vec::with_capacity(policy.routes.len());
-        for (at, route) in policy.routes.iter().enumerate() {
-            let effective = policy.of_route(at).map_err(|error| {
-                ConfigError::new(error.path().to_owned(), "refused", error.to_string())
-            })?;
-            // Without one of its own, a route is no way around the limit of all.
-            let limit = if effective.rate_limit == policy.rate_limit {
-                base.limit.clone()
-            } else {
-                let before = old.and_then(|old| old.limit_of(&route.matches));
-                let name = format!("{service} {}", route.title(at));
-                Limit::of(&effective, &name, before)
-                    .map_err(|error| error.within(&route.title(at)))?
-            };
-            let caller = Caller::new(effective, limit, Some(&base));
-            let mut parts = parts(&route.split, &mut place);
-            let only = &mut parts[0];
-            if let Some(service) = &route.service {
-                only.target = place(service);
-            }
-            if let Some(subset) = &route.subset {
-                only.subset = Some(subset.as_str().into());
-            }
-            routes.push((route.matches.clone(), Branch { caller, parts }));
-        }
-        let mut targets = Vec::with_capacity(names.len());
-        for name in &names {
-            let known = old.and_then(|old| old.targets.iter().find(|known| known.service == *name));
-            targets.push(match known {
-                Some(known) => known.clone(),
-                None => make(name, &policy)?,
-            });
-        }
-        Ok(Self { policy, targets, routes, rest })
-    }
-
-    fn limit_of(&self, matches: &[Match]) -> Option<&Limit> {
-        let same = self.routes.iter().find(|(own, _)| own == matches);
-        same.and_then(|(_, branch)| branch.caller.limit.as_deref())
-    }
-
-    /// Gives the limits, of which the running ones go on, the quotas of this plan.
-    fn keep_quotas(&self) {
-        let routes = self.routes.iter().map(|(_, branch)| branch);
-        for limit in routes.chain([&self.rest]).filter_map(|branch| branch.caller.limit.as_deref())
-        {
-            limit.keep_quota();
-        }
-    }
-}
-
-/// Where calls go; to the client's own service where nothing is divided.
-fn parts(split: &[Share], place: &mut impl FnMut(&str) -> usize) -> Vec<Part> {
-    if split.is_empty() {
-        return vec![Part { target: 0, subset: None, weight: 1 }];
-    }
-    let part = |share: &Share| Part {
-        target: share.service.as_deref().map_or(0, &mut *place),
-        subset: share.subset.as_deref().map(Into::into),
-        weight: share.weight,
-    };
-    split.iter().map(part).collect()
-}
-
-impl Branch {
-    fn pick(&self) -> &Part {
-        if let [only] = &*self.parts {
-            return only;
-        }
-        let all = self.parts.iter().map(|part| u64::from(part.weight)).sum::<u64>();
-        let mut at = fastrand::u64(..all.max(1));
-        for part in &self.parts {
-            match at.checked_sub(u64::from(part.weight)) {
-                None => return part,
-                Some(left) => at = left,
-            }
-        }
-        &self.parts[0]
     }
 }
 

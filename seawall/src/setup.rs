@@ -1,12 +1,16 @@
 //! What the builders of gRPC and HTTP clients have in common.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
 use seawall_core::{ConfigError, Endpoint, EndpointId};
 use seawall_discovery::Resolver;
 use seawall_load_balance::{self as load_balance, EndpointSet};
 
-use crate::{BuildError, policy::Policy};
+use crate::{
+    BuildError,
+    fallback::{Answer, Failed, Function},
+    policy::Policy,
+};
 
 /// Sets up a resilient client: a [`GrpcClient`](crate::grpc::GrpcClient) where `M` makes channels, an
 /// [`HttpClient`](crate::http::HttpClient) where it makes reqwest clients.
@@ -30,6 +34,30 @@ impl<M> ClientBuilder<M> {
         self
     }
 
+    /// Asks `fallback` for an answer to each call that has failed for good, before the `value` of the
+    /// policy's fallback and after the rest of it. It sees which call that was, and may have none.
+    ///
+    /// It is outside of the call's deadline and ends by itself.
+    ///
+    /// ```
+    /// use seawall::{Answer, Failed};
+    ///
+    /// let users = seawall::http("users")
+    ///     .endpoints(["127.0.0.1:8080"])
+    ///     .fallback(async |failed: Failed| failed.path.starts_with("/list").then(|| Answer::new("[]")))
+    ///     .build()?;
+    /// # let _ = users;
+    /// # Ok::<(), seawall::BuildError>(())
+    /// ```
+    pub fn fallback<F, Fut>(mut self, fallback: F) -> Self
+    where
+        F: Fn(Failed) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Option<Answer>> + Send + 'static,
+    {
+        self.setup.function = Some(Arc::new(move |failed| Box::pin(fallback(failed))));
+        self
+    }
+
     /// Does as this policy says; the defaults unless set.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.setup.policy = policy;
@@ -47,12 +75,13 @@ enum Source {
 pub(crate) struct Setup {
     pub(crate) service: Arc<str>,
     pub(crate) policy: Policy,
+    pub(crate) function: Option<Arc<Function>>,
     source: Source,
 }
 
 impl Setup {
     pub(crate) fn new(service: Arc<str>) -> Self {
-        Self { service, policy: Policy::default(), source: Source::Nowhere }
+        Self { service, policy: Policy::default(), function: None, source: Source::Nowhere }
     }
 
     /// How the endpoints of `service` are picked.
@@ -61,10 +90,11 @@ impl Setup {
         service: &Arc<str>,
         policy: &Policy,
     ) -> Result<load_balance::ConfigBuilder, ConfigError> {
-        let ejection = policy.outlier_detection.map(|detection| match policy.abandoned_after() {
-            Some(time) => detection.ejection().with_abandoned_after(time),
-            None => detection.ejection(),
-        });
+        let ejection =
+            policy.outlier_detection.map(|detection| match policy.abandoned_after(service) {
+                Some(time) => detection.ejection().with_abandoned_after(time),
+                None => detection.ejection(),
+            });
         let within = |error: ConfigError| error.within("load_balance");
         let config =
             load_balance::ConfigBuilder::from(policy.load_balance.config().map_err(within)?)

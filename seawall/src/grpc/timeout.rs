@@ -30,6 +30,11 @@ pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
+/// Takes away what the caller said.
+pub(super) fn remove(headers: &mut HeaderMap) {
+    headers.remove(GRPC_TIMEOUT);
+}
+
 /// Tells the server what is left, in the finest unit that holds it.
 pub(super) fn write(headers: &mut HeaderMap, left: Duration) {
     let (number, unit) = if left.as_micros() <= MOST {

@@ -8,13 +8,15 @@ use crate::deadline::Deadline;
 
 pub(crate) struct KeptCall {
     request: ReplayRequest,
+    pub(super) has_body: bool,
     /// The header that tells what is left of the deadline.
     deadline: Option<(HeaderName, Deadline)>,
 }
 
 impl KeptCall {
     pub(super) fn new(request: Request, deadline: Option<(HeaderName, Deadline)>) -> Self {
-        Self { request: ReplayRequest::new(request), deadline }
+        let has_body = request.body().is_some();
+        Self { request: ReplayRequest::new(request), has_body, deadline }
     }
 
     pub(super) fn request(&self) -> &Request {

@@ -132,7 +132,8 @@ impl Route {
     pub fn policy(mut self, policy: &Policy) -> Self {
         let mut all = policy.to_map();
         // What is absent in this policy is not to be found in the other one either.
-        for field in ["timeout", "rate_limit", "idempotent", "hedge", "deadline_header"] {
+        for field in ["timeout", "rate_limit", "idempotent", "hedge", "deadline_header", "fallback"]
+        {
             all.entry(field).or_insert(Value::Null);
         }
         if let Some(Value::Object(retries)) = all.get_mut("retries") {

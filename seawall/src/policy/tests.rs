@@ -1,0 +1,153 @@
+use super::*;
+
+#[test]
+fn a_whole_policy_reads_as_it_is_written() {
+    let text = "
+timeout: 2s
+retries:
+  attempts: 3
+  per_try_timeout: 250ms
+  retry_on: [connect-failure, 5xx, reset, unavailable]
+  backoff: { base: 10ms, max: 100ms }
+  budget: { percent: 25, min_per_second: 5 }
+hedge: { percentile: 95, budget: { percent: 5 } }
+idempotent: [/orders.v1.Orders/Get, /stock.v1.Stock/*]
+rate_limit: { limit: 100, burst: 200, wait: 50ms }
+circuit_breaker: { failure_threshold: 5, success_threshold: 3, timeout: 1m, max_requests: 2 }
+outlier_detection: { consecutive_errors: 3, base_ejection_time: 30s, max_ejection_percent: 50 }
+load_balance: { wait_for_endpoints: 1s }
+";
+    let policy = Policy::from_yaml(text).unwrap();
+    policy.check().unwrap();
+    assert_eq!(policy.timeout, Some(Duration::from_secs(2)));
+    let breaker = CircuitBreaker::new().failure_threshold(5).success_threshold(3);
+    let breaker = breaker.max_requests(2).open_wait(Duration::from_secs(60));
+    assert_eq!(
+        format!("{:?}", policy.circuit_breaker.config_with(None)),
+        format!("{:?}", breaker.config_with(None)),
+    );
+    assert!(policy.lists("/orders.v1.Orders/Get"));
+    assert!(!policy.lists("/orders.v1.Orders/Create"));
+    assert!(policy.lists("/stock.v1.Stock/Count"));
+
+    let again = yaml_serde::to_string(&policy).unwrap();
+    assert_eq!(Policy::from_yaml(&again).unwrap(), policy, "{again}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_path() {
+    for (text, field) in [
+        ("timeout: 0s", "timeout"),
+        ("deadline_header: a b", "deadline_header"),
+        ("retries: { per_try_timeout: 0s }", "retries.per_try_timeout"),
+        ("{ timeout: 1s, retries: { per_try_timeout: 2s } }", "retries.per_try_timeout"),
+        ("retries: { attempts: 1000 }", "retries.attempts"),
+        ("retries: { backoff: { base: 2s, max: 1s } }", "retries.backoff.max"),
+        ("retries: { budget: { percent: 101 } }", "retries.budget.percent"),
+        ("hedge: { percentile: 100 }", "hedge.percentile"),
+        ("hedge: { percentile: 90, delay: 1ms }", "hedge.percentile"),
+        ("hedge: { budget: { percent: 101 } }", "hedge.budget.percent"),
+        ("idempotent: [Get]", "idempotent"),
+        ("rate_limit: { limit: 1, period: 0s }", "rate_limit.period"),
+        ("outlier_detection: { consecutive_errors: 0 }", "outlier_detection.consecutive_errors"),
+        ("subsets: [{ name: a, tag: a }]", "split"),
+        ("split: [{ subset: a, weight: 1 }]", "split[0].subset"),
+        ("split: [{ service: a, weight: 0 }]", "split"),
+        ("split: [{ weight: 1 }]", "split[0]"),
+        ("{ subsets: [{ name: a }], split: [{ subset: a, weight: 1 }] }", "subsets.a"),
+        ("routes: [{ match: [] }]", "routes[0].match"),
+        ("routes: [{ match: [{ path: users }] }]", "routes[0].match.path"),
+        ("routes: [{ match: [{ path: /a }], subset: b }]", "routes[0].subset"),
+        (
+            "routes: [{ match: [{ path: /a }], retries: { attempts: 101 } }]",
+            "routes[0].retries.attempts",
+        ),
+        (
+            "{ timeout: 1s, routes: [{ match: [{ path: /a }], \
+             retries: { per_try_timeout: 2s } }] }",
+            "routes[0].retries.per_try_timeout",
+        ),
+    ] {
+        let error = Policy::from_yaml(text).unwrap().check().expect_err(text);
+        assert_eq!(error.field(), field, "{error}");
+    }
+}
+
+#[test]
+fn text_that_is_no_policy_is_refused() {
+    for text in ["timeout: 2", "timeout: soon", "rate_limit: { limit: 0 }", "retries: []", "x: 1"] {
+        Policy::from_yaml(text).expect_err(text);
+    }
+}
+
+#[test]
+fn what_does_not_read_is_refused_with_its_path() {
+    for (text, path, says) in [
+        ("retries: { backoff: { bse: 1s } }", "retries.backoff", "unknown field `bse`"),
+        ("circuit_breaker: { scope: method }", "circuit_breaker", "`endpoint` or `service`"),
+        ("circuit_breaker: { probes: 0 }", "circuit_breaker", "`probes` is 0"),
+        ("circuit_breaker: { on_drop: failure }", "circuit_breaker", "`on_drop`"),
+        ("circuit_breaker: { timeout: 1s, open_wait: 2s }", "circuit_breaker", "absent beside"),
+        ("load_balance: { max_picks: 9 }", "load_balance", "`max_picks` is 9"),
+        ("load_balance: { ejection: {} }", "load_balance", "`outlier_detection`"),
+        ("load_balance: { polcy: p2c }", "load_balance", "unknown field `polcy`"),
+        ("routes: [{ match: [{ pth: / }] }]", "routes[0].match[0]", "unknown field `pth`"),
+        ("routes: [{ match: [], tmeout: 1s }]", "routes[0]", "unknown field `tmeout`"),
+        ("routes: [{ match: [], retries: { a: 1 } }]", "routes[0].retries", "unknown field"),
+        ("routes: [{ match: [], load_balance: {} }]", "routes[0].load_balance", "endpoints"),
+    ] {
+        let error = Policy::from_yaml(text).expect_err(text);
+        assert!(error.path().starts_with(path), "{path}: {}, {error}", error.path());
+        assert!(error.to_string().contains(says), "{text}: {error}");
+    }
+}
+
+#[test]
+fn yaml_toml_and_json_say_the_same() {
+    let yaml = "
+timeout: 2s
+retries: { attempts: 1, retry_on: [5xx] }
+routes: [{ match: [{ path: /a }], timeout: 1s }]
+";
+    let toml = "
+timeout = \"2s\"
+retries = { attempts = 1, retry_on = [\"5xx\"] }
+[[routes]]
+match = [{ path = \"/a\" }]
+timeout = \"1s\"
+";
+    let json = r#"{"timeout": "2s", "retries": {"attempts": 1, "retry_on": ["5xx"]},
+                   "routes": [{"match": [{"path": "/a"}], "timeout": "1s"}]}"#;
+    let policy = Policy::from_yaml(yaml).unwrap();
+    assert_eq!(Policy::from_toml(toml).unwrap(), policy);
+    assert_eq!(Policy::from_json(json).unwrap(), policy);
+    assert_eq!(Policy::from_toml("timeout = 2").unwrap_err().path(), "timeout");
+}
+
+#[test]
+fn a_breaker_goes_by_any_rule_of_its_crate() {
+    let policy = Policy::from_yaml(
+        "circuit_breaker: { failure_rate: 0.5, window: { time: 10s }, minimum_calls: 20 }",
+    );
+    let config = format!("{:?}", policy.unwrap().circuit_breaker.config_with(None).unwrap());
+    let same = seawall_circuit_breaker::Config::builder()
+        .failure_rate(0.5)
+        .window(seawall_circuit_breaker::Window::Time(Duration::from_secs(10)))
+        .minimum_calls(20)
+        .open_wait(Duration::from_secs(5))
+        .probes(1)
+        .successes_to_close(1)
+        .on_drop(seawall_circuit_breaker::OnDrop::Ignore);
+    assert_eq!(config, format!("{:?}", same.build().unwrap()));
+}
+
+#[test]
+fn a_route_built_in_code_takes_a_policy_whole() {
+    let own = Policy::new().retries(Retries::new().attempts(0));
+    let route = Route::new([Match::path("/a*").method("GET")]).policy(&own);
+    let all = Retries::new().per_try_timeout(Duration::from_millis(500));
+    let policy = Policy::new().timeout(Duration::from_secs(1)).retries(all).routes([route]);
+    policy.check().unwrap();
+    assert_eq!(policy.at("GET", "/abc").unwrap(), own);
+    assert_eq!(policy.at("POST", "/abc").unwrap().timeout, Some(Duration::from_secs(1)));
+}
