@@ -49,7 +49,8 @@ fn a_manifest_is_read_and_what_is_wrong_is_told_in_one_line() {
     let output = run(&["../seawall/src/policy/istio/orders.yaml", "--istio"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("honoured  VirtualService/orders: spec.http[0].timeout"), "{text}");
-    assert!(text.contains("ignored   DestinationRule/orders: spec.trafficPolicy.connectionPool"));
+    assert!(text.contains("connectionPool.http.maxRequestsPerConnection"), "{text}");
+    assert!(!text.contains("ignored"), "{text}");
 
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("policy.yaml");

@@ -17,8 +17,9 @@ use std::{
     task::{Context, Poll},
 };
 
+use arc_swap::ArcSwap;
 use http::{Request, Response};
-use seawall_circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService, OwnedPermit};
+use seawall_circuit_breaker::{AdmitService, OwnedPermit};
 use seawall_core::{
     BoxError, Endpoint,
     http::{AtBodyEnd, TrackedBody},
@@ -26,26 +27,26 @@ use seawall_core::{
 };
 use seawall_load_balance::{Balancer, MakeEndpoint, Picked, tonic::MakeChannel};
 use tonic::{Status, body::Body, transport};
-use tower_layer::Layer;
 use tower_service::Service;
 
 use self::{protocol::Grpc, resend::ResendAttempt};
 use crate::{
     BuildError, Error, Snapshot,
-    breakers::Breakers,
+    breakers::{Breaker, Breakers},
     deadline::DeadlineBody,
     fallback::AnswerBody,
     first_frame::FirstFrame,
     live::{Live, Target},
     policy::{Policy, PolicyError, Transport},
+    pool::{Held, Pool, WithHeld},
     setup::{ClientBuilder, Setup},
     way::ResendBound,
 };
 
 /// The service of one endpoint: a channel behind a breaker.
-type Guarded = CircuitBreakerService<transport::Channel, AtBodyEnd<GrpcStatus>>;
+type Guarded = AdmitService<Breaker, Pool<transport::Channel>, WithHeld<AtBodyEnd<GrpcStatus>>>;
 type Balanced = Balancer<Guarded, AtBodyEnd<GrpcStatus>, ResendBound<ResendAttempt>>;
-type BalancedBody = TrackedBody<TrackedBody<Body, OwnedPermit, GrpcEnd>, Picked, GrpcEnd>;
+type BalancedBody = TrackedBody<TrackedBody<Body, (OwnedPermit, Held), GrpcEnd>, Picked, GrpcEnd>;
 
 /// The body of a response: its call, permit and in-flight count end with it, and it ends with the
 /// call's deadline. Or it is what a fallback gives.
@@ -81,19 +82,24 @@ impl GrpcBuilder {
         let (service, policy) = (setup.service.clone(), setup.policy.clone());
         let function = setup.function.clone();
         let target = move |service: &Arc<str>, policy: &Policy| {
-            let breakers = Breakers::new(policy, service)?;
-            let (channels, made) = (channels.clone(), breakers.clone());
+            let breakers = Breakers::new(policy, service, Transport::Grpc)?;
+            let bounds = Arc::new(ArcSwap::from_pointee(policy.bounds(Transport::Grpc)));
+            let (channels, made, held) = (channels.clone(), breakers.clone(), bounds.clone());
             let make = move |endpoint: &Endpoint| {
-                let guard = CircuitBreakerLayer::new(made.make(endpoint)).grpc();
-                channels.make(endpoint).map(|channel| guard.layer(channel))
+                let first = channels.make(endpoint)?;
+                let (more, of) = (channels.clone(), endpoint.clone());
+                let more = move || more.make(&of).ok();
+                let pool = Pool::new(endpoint.id().as_str(), **held.load(), first, more);
+                let track = WithHeld(AtBodyEnd(GrpcStatus::new()));
+                Ok::<_, BoxError>(AdmitService::new(pool, made.make(endpoint), track).give_back())
             };
             let balancer = Balancer::builder(setup.endpoints(service)?, make)
                 .config(setup.balancing(service, policy)?)
-                .admits(|guarded: &Guarded| guarded.breaker().admission())
+                .admits(|guarded: &Guarded| guarded.admit().admission())
                 .track(AtBodyEnd(GrpcStatus::new()))
                 .resend(ResendBound(ResendAttempt))
                 .build()?;
-            Ok(Target { service: service.clone(), balancer, breakers })
+            Ok(Target { service: service.clone(), balancer, breakers, bounds })
         };
         let live =
             Arc::new(Live::new(&service, policy, Transport::Grpc, function, Box::new(target))?);

@@ -15,31 +15,32 @@ use std::{
     task::{Context, Poll},
 };
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use reqwest::{Client, Request, Response};
 use reqwest_middleware::{ClientWithMiddleware, Middleware, Next};
-use seawall_circuit_breaker::{CircuitBreakerLayer, CircuitBreakerService};
+use seawall_circuit_breaker::AdmitService;
 use seawall_core::{
     Endpoint, Error as Layered,
     http::{AtBodyEnd, HttpStatus},
     reqwest::middleware_error,
 };
 use seawall_load_balance::{Balancer, MakeEndpoint, reqwest::MakeClient};
-use tower_layer::Layer;
 use tower_service::Service;
 
 use self::{protocol::Http, resend::ResendAttempt};
 use crate::{
     BuildError, Error, Snapshot,
-    breakers::Breakers,
+    breakers::{Breaker, Breakers},
     live::{Live, Target},
     policy::{Policy, PolicyError, Transport},
+    pool::{Pool, WithHeld},
     setup::{ClientBuilder, Setup},
     way::ResendBound,
 };
 
 /// The service of one endpoint: a client behind a breaker.
-type Guarded = CircuitBreakerService<Client, AtBodyEnd<HttpStatus>>;
+type Guarded = AdmitService<Breaker, Pool<Client>, WithHeld<AtBodyEnd<HttpStatus>>>;
 type Balanced = Balancer<Guarded, AtBodyEnd<HttpStatus>, ResendBound<ResendAttempt>>;
 
 /// Begins a client for the HTTP service of this name: the host in the URLs of its requests, what a
@@ -75,19 +76,26 @@ impl HttpBuilder {
         let (service, policy) = (setup.service.clone(), setup.policy.clone());
         let function = setup.function.clone();
         let target = move |service: &Arc<str>, policy: &Policy| {
-            let breakers = Breakers::new(policy, service)?;
-            let (clients, made) = (clients.clone(), breakers.clone());
+            let breakers = Breakers::new(policy, service, Transport::Http)?;
+            let bounds = Arc::new(ArcSwap::from_pointee(policy.bounds(Transport::Http)));
+            let (clients, made, held) = (clients.clone(), breakers.clone(), bounds.clone());
             let make = move |endpoint: &Endpoint| {
-                let guard = CircuitBreakerLayer::new(made.make(endpoint)).http();
-                clients.make(endpoint).map(|client| guard.layer(client))
+                let first = clients.make(endpoint)?;
+                let (more, of) = (clients.clone(), endpoint.clone());
+                let more = move || more.make(&of).ok();
+                let pool = Pool::new(endpoint.id().as_str(), **held.load(), first, more);
+                let track = WithHeld(AtBodyEnd(HttpStatus::new()));
+                Ok::<_, reqwest::Error>(
+                    AdmitService::new(pool, made.make(endpoint), track).give_back(),
+                )
             };
             let balancer = Balancer::builder(setup.endpoints(service)?, make)
                 .config(setup.balancing(service, policy)?)
-                .admits(|guarded: &Guarded| guarded.breaker().admission())
+                .admits(|guarded: &Guarded| guarded.admit().admission())
                 .track(AtBodyEnd(HttpStatus::new()))
                 .resend(ResendBound(ResendAttempt))
                 .build()?;
-            Ok(Target { service: service.clone(), balancer, breakers })
+            Ok(Target { service: service.clone(), balancer, breakers, bounds })
         };
         let live =
             Arc::new(Live::new(&service, policy, Transport::Http, function, Box::new(target))?);

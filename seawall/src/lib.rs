@@ -43,7 +43,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(all(feature = "tonic", feature = "reqwest")),
-    allow(dead_code, reason = "the two transports share what neither uses whole")
+    allow(dead_code, unreachable_pub, unused_imports, reason = "the transports share these")
 )]
 
 mod breakers;
@@ -69,6 +69,7 @@ pub mod grpc;
 #[cfg(feature = "reqwest")]
 pub mod http;
 pub mod policy;
+mod pool;
 
 pub use seawall_circuit_breaker as circuit_breaker;
 pub use seawall_core as core;
@@ -83,7 +84,7 @@ pub use self::http::http;
 pub use error::{BuildError, Error};
 pub use fallback::{Answer, Because, Degraded, DegradedFrom, Failed};
 pub use setup::ClientBuilder;
-pub use snapshot::{EndpointSnapshot, LimiterSnapshot, Snapshot};
+pub use snapshot::{EndpointSnapshot, LimiterSnapshot, MethodSnapshot, Snapshot};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use seawall_circuit_breaker::{CircuitBreaker, CircuitBreakerService};
+use seawall_circuit_breaker::AdmitService;
 use seawall_load_balance::Balancer;
 use tokio::{task::AbortHandle, time::sleep};
 use tower_service::Service;
@@ -18,11 +18,12 @@ use tower_service::Service;
 use self::plan::Plan;
 use crate::{
     BuildError, Error,
-    breakers::Breakers,
+    breakers::{Breaker, Breakers},
     call::Caller,
     fallback::{Degrade, Fallback, Function},
     limit::Limit,
-    policy::{Policy, PolicyError, Transport},
+    policy::{Bounds, Policy, PolicyError, Transport},
+    pool::Pool,
     way::Way,
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Target<B> {
     pub(crate) service: Arc<str>,
     pub(crate) balancer: B,
     pub(crate) breakers: Breakers,
+    /// What new endpoints are held to.
+    pub(crate) bounds: Arc<ArcSwap<Bounds>>,
 }
 
 /// One call: who makes it, the way that it goes, and what comes in its place.
@@ -83,21 +86,29 @@ pub(crate) struct Live<B> {
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
-/// What has breakers, which follow the policy.
-pub(crate) trait Breaking {
-    fn breakers(&self) -> Vec<CircuitBreaker>;
+/// What has breakers and pools, which follow the policy.
+pub(crate) trait Follow {
+    fn breakers(&self) -> Vec<Breaker>;
+    fn bound(&self, bounds: Bounds);
 }
 
-impl<S, T, U, R> Breaking for Balancer<CircuitBreakerService<S, T>, U, R>
+impl<S, T, U, R> Follow for Balancer<AdmitService<Breaker, Pool<S>, T>, U, R>
 where
-    CircuitBreakerService<S, T>: Clone + Send + Sync + 'static,
+    AdmitService<Breaker, Pool<S>, T>: Clone + Send + Sync + 'static,
+    S: Clone,
 {
-    fn breakers(&self) -> Vec<CircuitBreaker> {
-        self.services().into_iter().map(|(_, guarded)| guarded.breaker().clone()).collect()
+    fn breakers(&self) -> Vec<Breaker> {
+        self.services().into_iter().map(|(_, guarded)| guarded.admit().clone()).collect()
+    }
+
+    fn bound(&self, bounds: Bounds) {
+        for (_, guarded) in self.services() {
+            guarded.inner().follow(bounds);
+        }
     }
 }
 
-impl<B: Clone + Breaking + Send + Sync + 'static> Live<B> {
+impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
     pub(crate) fn new(
         service: &Arc<str>,
         policy: Policy,
@@ -150,6 +161,10 @@ impl<B: Clone + Breaking + Send + Sync + 'static> Live<B> {
         for target in &plan.targets {
             if now.targets.iter().any(|known| known.service == target.service) {
                 target.breakers.follow(&plan.policy, target.balancer.breakers());
+                // Endpoints that come meanwhile have the new bounds already.
+                let bounds = plan.policy.bounds(self.transport);
+                target.bounds.store(Arc::new(bounds));
+                target.balancer.bound(bounds);
             }
         }
         plan.keep_quotas();

@@ -2,6 +2,7 @@
 
 mod check;
 mod circuit_breaker;
+mod connection_pool;
 mod explain;
 mod fallback;
 mod hedge;
@@ -26,6 +27,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use check::Transport;
 pub use circuit_breaker::{CircuitBreaker, Scope};
+pub(crate) use connection_pool::Bounds;
+pub use connection_pool::ConnectionPool;
 pub use explain::Explanation;
 pub use fallback::{Fallback, FallbackService, Stale, Value};
 pub use hedge::Hedge;
@@ -54,6 +57,7 @@ pub use subset::{Share, Subset};
 /// | `circuit_breaker` | one per endpoint, with the breaker's own defaults | calls go elsewhere while a server fails |
 /// | `outlier_detection` | none | the breakers do as much, and return sooner |
 /// | `load_balance` | power of two choices on calls in flight, 5 s for the first endpoint | the least known load balances well without any tuning |
+/// | `connection_pool` | one channel for gRPC, no limits | only the owner of a server knows how much of it is a client's |
 /// | `subsets`, `split` | none | all endpoints serve alike until somebody says otherwise |
 /// | `routes` | none | all calls are alike until somebody says otherwise |
 ///
@@ -93,6 +97,8 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outlier_detection: Option<OutlierDetection>,
     pub(crate) load_balance: LoadBalance,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) connection_pool: Option<ConnectionPool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) subsets: Vec<Subset>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -181,6 +187,13 @@ impl Policy {
     #[must_use]
     pub fn load_balance(mut self, load_balance: LoadBalance) -> Self {
         self.load_balance = load_balance;
+        self
+    }
+
+    /// How many connections and calls each endpoint may have.
+    #[must_use]
+    pub fn connection_pool(mut self, pool: ConnectionPool) -> Self {
+        self.connection_pool = Some(pool);
         self
     }
 

@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use seawall_circuit_breaker::{CircuitBreakerService, State};
+use seawall_circuit_breaker::{AdmitService, State};
 use seawall_core::{Address, EndpointId};
 use seawall_load_balance::Balancer;
 use serde::Serialize;
 
-use crate::{limit::Limit, live::Target};
+use crate::{breakers::Breaker, limit::Limit, live::Target};
 
 /// A resilient client at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub service: String,
     /// Its endpoints, and those of the services that its routes name, each ordered by id.
     pub endpoints: Vec<EndpointSnapshot>,
+    /// The breakers of methods, ordered by service and method, where each method has one.
+    pub methods: Vec<MethodSnapshot>,
     /// Its rate limit, if the policy has one.
     pub limiter: Option<LimiterSnapshot>,
 }
@@ -51,7 +53,21 @@ pub struct EndpointSnapshot {
     pub next_probe_in: Option<Duration>,
 }
 
-type Guarded<S, T, U, R> = Balancer<CircuitBreakerService<S, T>, U, R>;
+/// The breaker of a method at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MethodSnapshot {
+    /// The service that it belongs to.
+    pub service: String,
+    /// The path of the gRPC method, or the matches of the HTTP route.
+    pub method: String,
+    /// Its state: `closed`, `open` or `half_open`.
+    pub state: &'static str,
+    /// How long until it lets a probe through, while it is open.
+    pub next_probe_in: Option<Duration>,
+}
+
+type Guarded<S, T, U, R> = Balancer<AdmitService<Breaker, S, T>, U, R>;
 
 impl Snapshot {
     /// The client as its balancer, its breakers and its limit see it.
@@ -61,14 +77,15 @@ impl Snapshot {
         limit: Option<&Limit>,
     ) -> Self
     where
-        CircuitBreakerService<S, T>: Clone + Send + Sync + 'static,
+        AdmitService<Breaker, S, T>: Clone + Send + Sync + 'static,
     {
         let endpoints = targets.iter().flat_map(|target| {
             let guarded: HashMap<_, _> = target.balancer.services().into_iter().collect();
             let service = target.service.clone();
             target.balancer.snapshot().endpoints.into_iter().map(move |endpoint| {
                 let guarded = guarded.get(&endpoint.id);
-                let breaker = guarded.map(|guarded| guarded.breaker().snapshot());
+                let breaker = guarded.and_then(|guarded| guarded.admit().one());
+                let breaker = breaker.map(|breaker| breaker.snapshot());
                 EndpointSnapshot {
                     service: service.to_string(),
                     id: endpoint.id,
@@ -86,7 +103,23 @@ impl Snapshot {
             })
         });
         let limiter = limit.map(Limit::snapshot);
-        Self { service: service.to_owned(), endpoints: endpoints.collect(), limiter }
+        let methods = targets.iter().flat_map(|target| {
+            target.breakers.methods().into_iter().map(|(method, breaker)| {
+                let breaker = breaker.snapshot();
+                MethodSnapshot {
+                    service: target.service.to_string(),
+                    method,
+                    state: breaker.state.as_str(),
+                    next_probe_in: breaker.next_probe_in,
+                }
+            })
+        });
+        Self {
+            service: service.to_owned(),
+            endpoints: endpoints.collect(),
+            methods: methods.collect(),
+            limiter,
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Verdict {
     pushback: Retry,
     /// A layer of ours refused before anything was sent.
     refused: bool,
+    /// A breaker did.
+    open: bool,
 }
 
 impl Verdict {
@@ -31,7 +33,7 @@ impl Verdict {
     pub(crate) const FINAL: Self = Self::failed(&[]);
 
     pub(crate) const fn failed(failures: &'static [RetryOn]) -> Self {
-        Self { failures, pushback: Retry::Unknown, refused: false }
+        Self { failures, pushback: Retry::Unknown, refused: false, open: false }
     }
 
     /// The server says this of another attempt.
@@ -46,7 +48,8 @@ impl Verdict {
             Reason::CircuitOpen | Reason::Overloaded => UNSENT,
             _ => &[],
         };
-        Self { refused: true, ..Self::failed(failures) }
+        let open = rejection.reason() == Reason::CircuitOpen;
+        Self { refused: true, open, ..Self::failed(failures) }
     }
 
     /// Whether the attempt did what it should, as far as a retry is concerned.
@@ -73,6 +76,10 @@ impl Verdict {
 
     /// Whether the policy has another attempt for it.
     pub(crate) fn may_be_mended(&self, policy: &Policy, idempotent: bool) -> bool {
+        // Elsewhere the same breaker refuses.
+        if self.open && policy.circuit_breaker.is_shared() {
+            return false;
+        }
         let harmless = |f: &RetryOn| matches!(f, RetryOn::ConnectFailure | RetryOn::RefusedStream);
         let retry_on = &policy.retries.retry_on;
         self.failures.iter().any(|f| retry_on.contains(f) && (idempotent || harmless(f)))

@@ -32,7 +32,7 @@ where
     type Head = Response<B>;
     type Begun = Response<FirstFrame<B>>;
     type Response = Response<DeadlineBody<FirstFrame<B>>>;
-    type BalancerError = Layered<Layered<transport::Error>>;
+    type BalancerError = Layered<Layered<Layered<transport::Error>>>;
     type Error = transport::Error;
 
     fn limit(&self, request: &Self::Request) -> Option<Duration> {
@@ -77,7 +77,7 @@ where
     }
 
     fn error(&self, error: Self::BalancerError) -> (Error<transport::Error>, Verdict) {
-        match error.flatten().into_inner() {
+        match error.flatten().flatten().into_inner() {
             Ok(error) => {
                 let failures = conditions::transport(&error);
                 (Error::Transport(error), Verdict::failed(failures))

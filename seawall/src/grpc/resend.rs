@@ -37,10 +37,12 @@ impl Resend<Attempt> for ResendAttempt {
     }
 }
 
-impl JudgeUnsent<Layered<transport::Error>> for ResendAttempt {
-    fn unsent(&self, error: &Layered<transport::Error>) -> Unsent {
+impl JudgeUnsent<Layered<Layered<transport::Error>>> for ResendAttempt {
+    fn unsent(&self, error: &Layered<Layered<transport::Error>>) -> Unsent {
         match error {
-            Layered::Inner(error) if conditions::transport(error) == UNSENT => Unsent::NoConnection,
+            Layered::Inner(Layered::Inner(error)) if conditions::transport(error) == UNSENT => {
+                Unsent::NoConnection
+            }
             error => match Rejection::find(error) {
                 Some(rejection) => Unsent::Rejected(rejection.retry_after()),
                 None => Unsent::No,

@@ -37,7 +37,7 @@ impl Protocol for Http {
     type Head = Response;
     type Begun = Response;
     type Response = Response;
-    type BalancerError = Layered<Layered<reqwest::Error>>;
+    type BalancerError = Layered<Layered<Layered<reqwest::Error>>>;
     type Error = reqwest::Error;
 
     /// reqwest's own time-out of a request counts for each attempt.
@@ -94,7 +94,7 @@ impl Protocol for Http {
     }
 
     fn error(&self, error: Self::BalancerError) -> (Error<reqwest::Error>, Verdict) {
-        match error.flatten().into_inner() {
+        match error.flatten().flatten().into_inner() {
             Ok(error) => {
                 let failures = conditions::transport(&error);
                 (Error::Transport(error), Verdict::failed(failures))

@@ -36,10 +36,12 @@ impl Resend<Attempt> for ResendAttempt {
     }
 }
 
-impl JudgeUnsent<Layered<reqwest::Error>> for ResendAttempt {
-    fn unsent(&self, error: &Layered<reqwest::Error>) -> Unsent {
+impl JudgeUnsent<Layered<Layered<reqwest::Error>>> for ResendAttempt {
+    fn unsent(&self, error: &Layered<Layered<reqwest::Error>>) -> Unsent {
         match error {
-            Layered::Inner(error) if conditions::transport(error) == UNSENT => Unsent::NoConnection,
+            Layered::Inner(Layered::Inner(error)) if conditions::transport(error) == UNSENT => {
+                Unsent::NoConnection
+            }
             error => match Rejection::find(error) {
                 Some(rejection) => Unsent::Rejected(rejection.retry_after()),
                 None => Unsent::No,

@@ -48,6 +48,9 @@ impl Policy {
             detection.check().map_err(|error| error.within("outlier_detection"))?;
         }
         self.circuit_breaker.check().map_err(|error| error.within("circuit_breaker"))?;
+        if let Some(pool) = &self.connection_pool {
+            pool.check().map_err(|error| error.within("connection_pool"))?;
+        }
         self.load_balance.config().map_err(|error| error.within("load_balance"))?;
         self.check_ways()
     }
@@ -97,6 +100,9 @@ impl Policy {
 
     /// Refuses what a transport cannot do.
     pub(crate) fn check_for(&self, transport: Transport) -> Result<(), ConfigError> {
+        if let Some(pool) = &self.connection_pool {
+            pool.check_for(transport).map_err(|error| error.within("connection_pool"))?;
+        }
         let routes =
             (0..self.routes.len()).filter_map(|at| Some((Some(at), self.of_route(at).ok()?)));
         for (at, policy) in routes.chain([(None, self.without_routes())]) {
@@ -120,7 +126,7 @@ impl Policy {
             ("subsets", self.subsets == new.subsets),
             (
                 "circuit_breaker.scope",
-                self.circuit_breaker.is_shared() == new.circuit_breaker.is_shared(),
+                self.circuit_breaker.scope_of() == new.circuit_breaker.scope_of(),
             ),
         ];
         match fixed.iter().find(|(_, same)| !same) {

@@ -39,6 +39,10 @@ pub enum Scope {
     /// Each endpoint has its own, and calls go elsewhere while it is open.
     #[default]
     Endpoint,
+    /// Each method has its own, which all endpoints share: while it is open, calls of the method are
+    /// refused. A gRPC method is its path. HTTP paths have names and numbers in them, so that the
+    /// calls of each route count as one method, and those of no route as another.
+    Method,
     /// All endpoints of a service share one: while it is open, every call is refused.
     Service,
 }
@@ -49,8 +53,9 @@ impl TryFrom<Settings> for CircuitBreaker {
     fn try_from(mut settings: Settings) -> Result<Self, ConfigError> {
         let scope = match settings.0.remove("scope") {
             None => Scope::default(),
-            Some(written) => serde_json::from_value(written.clone())
-                .map_err(|_| ConfigError::new("scope", written, "`endpoint` or `service`"))?,
+            Some(written) => serde_json::from_value(written.clone()).map_err(|_| {
+                ConfigError::new("scope", written, "`endpoint`, `method` or `service`")
+            })?,
         };
         let breaker = Self { scope, settings };
         breaker.check()?;
@@ -110,8 +115,13 @@ impl CircuitBreaker {
         self
     }
 
+    pub(crate) fn scope_of(&self) -> Scope {
+        self.scope
+    }
+
+    /// Whether another endpoint has the same breaker.
     pub(crate) fn is_shared(&self) -> bool {
-        self.scope == Scope::Service
+        self.scope != Scope::Endpoint
     }
 
     /// The settings by the breaker's own names, with what this policy has in place of its defaults.

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Policy, Retries, Route, Share};
+use super::{Policy, Retries, Route, Scope, Share};
 
 /// A policy in words: what happens to a call, and what each route changes. Made by
 /// [`Policy::explain`].
@@ -109,7 +109,11 @@ fn retries(f: &mut fmt::Formatter<'_>, retries: &Retries) -> fmt::Result {
 
 fn endpoints(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
     let breaker = &policy.circuit_breaker;
-    let whose = if breaker.is_shared() { "shares one breaker" } else { "has a breaker of its own" };
+    let whose = match breaker.scope_of() {
+        Scope::Endpoint => "has a breaker of its own",
+        Scope::Method => "shares a breaker for each method",
+        Scope::Service => "shares one breaker",
+    };
     match breaker.settings_in_words() {
         Ok(settings) => writeln!(f, "  It {whose}: {settings}.")?,
         Err(error) => writeln!(f, "  {error}")?,

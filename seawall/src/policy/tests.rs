@@ -48,6 +48,13 @@ fn what_cannot_be_is_refused_with_its_path() {
         ("hedge: { percentile: 90, delay: 1ms }", "hedge.percentile"),
         ("hedge: { budget: { percent: 101 } }", "hedge.budget.percent"),
         ("idempotent: [Get]", "idempotent"),
+        ("connection_pool: { max_requests: 1000001 }", "connection_pool.max_requests"),
+        ("fallback: {}", "fallback"),
+        ("fallback: { service: { name: a, timeout: 0s } }", "fallback.service.timeout"),
+        ("fallback: { stale: { max_bytes: 1 } }", "fallback.stale.max_bytes"),
+        ("fallback: { stale: { vary: [a b] } }", "fallback.stale.vary"),
+        ("fallback: { value: { message: '?' } }", "fallback.value.message"),
+        ("fallback: { value: { status: 99 } }", "fallback.value.status"),
         ("rate_limit: { limit: 1, period: 0s }", "rate_limit.period"),
         ("outlier_detection: { consecutive_errors: 0 }", "outlier_detection.consecutive_errors"),
         ("subsets: [{ name: a, tag: a }]", "split"),
@@ -84,7 +91,11 @@ fn text_that_is_no_policy_is_refused() {
 fn what_does_not_read_is_refused_with_its_path() {
     for (text, path, says) in [
         ("retries: { backoff: { bse: 1s } }", "retries.backoff", "unknown field `bse`"),
-        ("circuit_breaker: { scope: method }", "circuit_breaker", "`endpoint` or `service`"),
+        (
+            "circuit_breaker: { scope: path }",
+            "circuit_breaker",
+            "`endpoint`, `method` or `service`",
+        ),
         ("circuit_breaker: { probes: 0 }", "circuit_breaker", "`probes` is 0"),
         ("circuit_breaker: { on_drop: failure }", "circuit_breaker", "`on_drop`"),
         ("circuit_breaker: { timeout: 1s, open_wait: 2s }", "circuit_breaker", "absent beside"),

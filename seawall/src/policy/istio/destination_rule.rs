@@ -1,12 +1,15 @@
 //! What a `DestinationRule` says of the endpoints.
 
+use std::num::NonZeroU32;
+
 use serde_json::Value;
 
 use super::{error, report::Fields};
-use crate::policy::{LoadBalance, OutlierDetection, Policy, PolicyError, Subset};
+use crate::policy::{ConnectionPool, LoadBalance, OutlierDetection, Policy, PolicyError, Subset};
 
 const OUTLIERS: &str = "spec.trafficPolicy.outlierDetection";
 const BALANCER: &str = "spec.trafficPolicy.loadBalancer";
+const POOL: &str = "spec.trafficPolicy.connectionPool";
 
 /// The policy, the host, and the subsets, of which a route may use some.
 pub(super) fn read(
@@ -22,6 +25,10 @@ pub(super) fn read(
             let percent = percent.try_into().map_err(|_| error(&path, "above 100"))?;
             balance = balance.panic_threshold(percent);
         }
+    }
+    let pool = connections(fields)?;
+    if pool != ConnectionPool::new() {
+        policy = policy.connection_pool(pool);
     }
     let simple = format!("{BALANCER}.simple");
     match fields.look(&simple).and_then(Value::as_str) {
@@ -78,6 +85,18 @@ fn outliers(fields: &mut Fields) -> Result<OutlierDetection, PolicyError> {
         detection = detection.max_ejection_percent(percent);
     }
     Ok(detection)
+}
+
+/// Istio says 0 for no limit.
+fn connections(fields: &mut Fields) -> Result<ConnectionPool, PolicyError> {
+    let mut number = |field: &str| fields.number(&format!("{POOL}.{field}"));
+    Ok(ConnectionPool {
+        max_connections: number("tcp.maxConnections")?.and_then(NonZeroU32::new),
+        max_requests: number("http.http2MaxRequests")?.and_then(NonZeroU32::new),
+        max_pending_requests: number("http.http1MaxPendingRequests")?.filter(|n| *n > 0),
+        max_requests_per_connection: number("http.maxRequestsPerConnection")?
+            .and_then(NonZeroU32::new),
+    })
 }
 
 fn subset(fields: &mut Fields, at: usize) -> Result<Subset, PolicyError> {

@@ -43,7 +43,17 @@ impl fmt::Display for FromIstio {
 
 /// Why fields are not honoured, by their names.
 const REASONS: &[(&str, &str)] = &[
-    ("connectionPool", "this client does not bound its connections"),
+    ("maxConcurrentStreams", "another channel is opened when one has 100 calls under way"),
+    ("maxRetries", "retries have a budget: say it in `retries.budget`"),
+    (
+        "connectTimeout",
+        "a second: say another one in code, to the builder's `channels` or `clients`",
+    ),
+    ("tcpKeepalive", "say it in code, to the builder's `channels` or `clients`"),
+    ("idleTimeout", "say it in code, to the builder's `channels` or `clients`"),
+    ("maxConnectionDuration", "a channel is replaced after a number of calls"),
+    ("h2UpgradePolicy", "gRPC is HTTP/2; of HTTP, say it in code, to the builder's `clients`"),
+    ("useClientProtocol", "this client is its own"),
     ("tls", "say it in code, to the builder's `channels` or `clients`"),
     ("consistentHash", "the key of a call is found in code"),
     ("localityLbSetting", "say the caller's zone in `load_balance.zone_aware`"),

@@ -1,7 +1,9 @@
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::*;
-use crate::policy::{Match, OutlierDetection, Retries, RetryOn, Route, Share, Subset};
+use crate::policy::{
+    ConnectionPool, Match, OutlierDetection, Retries, RetryOn, Route, Share, Subset,
+};
 
 const MANIFEST: &str = include_str!("orders.yaml");
 
@@ -22,12 +24,16 @@ fn the_manifest_works_as_written() {
                 .base_ejection_time(30 * second)
                 .max_ejection_percent(50),
         )
+        .connection_pool(ConnectionPool {
+            max_connections: NonZeroU32::new(100),
+            max_requests: None,
+            max_pending_requests: Some(100),
+            max_requests_per_connection: NonZeroU32::new(10),
+        })
         .subsets([Subset::labelled("v1", "version", "v1"), Subset::labelled("v2", "version", "v2")])
         .split([Share::of_subset("v1", 20), Share::of_subset("v2", 80)]);
     assert_eq!(read.policy, expected);
-    // What bounds connections is named, and not passed over.
-    let ignored: Vec<_> = read.ignored.iter().map(|ignored| ignored.path.as_str()).collect();
-    assert_eq!(ignored, ["DestinationRule/orders: spec.trafficPolicy.connectionPool"]);
+    assert_eq!(read.ignored, [], "all of it");
     let honoured = "VirtualService/orders: spec.http[0].route[1].weight".to_owned();
     assert!(read.honoured.contains(&honoured), "{read}");
 }
