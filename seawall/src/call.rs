@@ -1,11 +1,8 @@
 //! One call: its deadline, its attempts, and what is tried again.
 
-use std::{
-    future::{Future, poll_fn},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
+use seawall_circuit_breaker::throttle::Throttle;
 use seawall_core::Clock;
 use seawall_load_balance::Tried;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -17,51 +14,10 @@ use crate::{
     deadline::Deadline,
     hedge::Hedging,
     limit::Limit,
-    policy::Policy,
+    policy::{self, Policy, Priority},
+    protocol::Protocol,
     verdict::{TIMED_OUT, Verdict},
 };
-
-/// What differs between gRPC and HTTP.
-pub(crate) trait Protocol: Send + Sync + 'static {
-    /// What the caller sends.
-    type Request: Send + 'static;
-    /// What is kept of it, to send it again.
-    type Kept: Send + Sync + 'static;
-    /// What the balancer takes for one attempt.
-    type Attempt: Send;
-    /// What the balancer answers.
-    type Head: Send;
-    /// A response that has begun.
-    type Begun: Send;
-    /// What the caller gets.
-    type Response: Send;
-    /// What the balancer fails with.
-    type BalancerError: Send;
-    /// What a transport fails with.
-    type Error: Send;
-
-    /// How long the caller itself gives this call.
-    fn limit(&self, request: &Self::Request) -> Option<Duration>;
-
-    fn keep(&self, request: Self::Request, deadline: Option<Deadline>) -> Self::Kept;
-
-    fn attempt(&self, kept: &Self::Kept, tried: &Tried) -> Option<Self::Attempt>;
-
-    fn is_idempotent(&self, kept: &Self::Kept, policy: &Policy) -> bool;
-
-    /// Waits for the response to begin: for the first frame of its body, where that matters.
-    fn begin(
-        &self,
-        head: Self::Head,
-        first_frame: bool,
-    ) -> impl Future<Output = (Self::Begun, Verdict)> + Send;
-
-    /// The response whose body ends with the deadline.
-    fn bound(&self, begun: Self::Begun, deadline: Option<Deadline>) -> Self::Response;
-
-    /// The error for the caller.
-    fn error(&self, error: Self::BalancerError) -> (Error<Self::Error>, Verdict);
-}
 
 /// What an attempt ended in.
 type Begun<P> = Result<<P as Protocol>::Begun, Error<<P as Protocol>::Error>>;
@@ -73,30 +29,54 @@ pub(crate) struct Caller {
     pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) hedging: Option<Arc<Hedging>>,
+    pub(crate) throttle: Option<Throttle>,
+}
+
+/// A call that begins now.
+pub(crate) struct Begin<K> {
+    pub(crate) kept: K,
+    pub(crate) deadline: Option<Deadline>,
+    priority: Priority,
 }
 
 impl Caller {
     /// With the budget, and what was learned for hedging, of the first of `kin` whose policy has the
     /// same.
     pub(crate) fn new<'a>(
+        name: &str,
         policy: Policy,
         limit: Option<Arc<Limit>>,
         kin: impl IntoIterator<Item = &'a Self>,
     ) -> Self {
-        let (mut budget, mut hedging) = (None, None);
+        let (mut budget, mut hedging, mut throttle) = (None, None, None);
         for kin in kin {
             if budget.is_none() && kin.policy.retries.budget == policy.retries.budget {
                 budget = Some(kin.budget.clone());
+            }
+            if throttle.is_none() && kin.policy.throttle == policy.throttle {
+                throttle.clone_from(&kin.throttle);
             }
             if hedging.is_none() && kin.policy.hedge == policy.hedge {
                 hedging.clone_from(&kin.hedging);
             }
         }
+        // It was accepted when the policy was checked.
+        let config = policy.throttle.as_ref().and_then(|throttle| throttle.config().ok());
+        let throttle =
+            throttle.or_else(|| config.map(|config| Throttle::builder(config).named(name).build()));
         let budget =
             budget.unwrap_or_else(|| Arc::new(Budget::new(policy.retries.budget, Clock::fast())));
         let fresh = |hedge| Arc::new(Hedging::new(hedge, Clock::fast()));
         let hedging = hedging.or_else(|| policy.hedge.map(fresh));
-        Self { policy: Arc::new(policy), limit, budget, hedging }
+        Self { policy: Arc::new(policy), limit, budget, hedging, throttle }
+    }
+
+    /// Has the throttle, which may be one that goes on, do as the policy says.
+    pub(crate) fn keep_throttle(&self) {
+        let config = self.policy.throttle.as_ref().map(policy::Throttle::config);
+        if let (Some(throttle), Some(Ok(config))) = (&self.throttle, config) {
+            throttle.reconfigure(config);
+        }
     }
 
     /// Calls of another service after this one has failed: within a time of their own, and neither
@@ -104,12 +84,19 @@ impl Caller {
     pub(crate) fn for_fallback(&self, timeout: Duration) -> Self {
         let policy = Policy {
             timeout: Some(timeout),
+            throttle: None,
             rate_limit: None,
             hedge: None,
             fallback: None,
             ..Policy::clone(&self.policy)
         };
-        Self { policy: Arc::new(policy), limit: None, hedging: None, ..self.clone() }
+        Self {
+            policy: Arc::new(policy),
+            limit: None,
+            hedging: None,
+            throttle: None,
+            ..self.clone()
+        }
     }
 
     /// One call, from its rate limit to the beginning of its response.
@@ -124,59 +111,63 @@ impl Caller {
         S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Clone + Send + Sync,
         S::Future: Send,
     {
-        let (kept, deadline) = self.keep(protocol, request);
-        self.call_kept(protocol, balancer, &kept, deadline).await
+        let begin = self.begin(protocol, request);
+        self.call_begun(protocol, balancer, &begin).await
     }
 
-    /// What is kept of a call that begins now, and when it has to have ended.
-    pub(crate) fn keep<P: Protocol>(
-        &self,
-        protocol: &P,
-        request: P::Request,
-    ) -> (P::Kept, Option<Deadline>) {
+    /// A call that begins now: what is kept of it, and when it has to have ended.
+    pub(crate) fn begin<P: Protocol>(&self, protocol: &P, request: P::Request) -> Begin<P::Kept> {
+        let priority = protocol.priority(&request).unwrap_or(self.policy.priority);
         let limits = [self.policy.timeout, protocol.limit(&request)];
         let deadline = limits.into_iter().flatten().min().and_then(Deadline::after);
-        (protocol.keep(request, deadline), deadline)
+        Begin { kept: protocol.keep(request, deadline), deadline, priority }
     }
 
-    /// As [`call`](Self::call), for a call that is kept already.
-    pub(crate) async fn call_kept<P, S>(
+    /// As [`call`](Self::call), for a call that has begun.
+    pub(crate) async fn call_begun<P, S>(
         &self,
         protocol: &P,
         balancer: &mut S,
-        kept: &P::Kept,
-        deadline: Option<Deadline>,
+        begin: &Begin<P::Kept>,
     ) -> Result<P::Response, Error<P::Error>>
     where
         P: Protocol,
         S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Clone + Send + Sync,
         S::Future: Send,
     {
-        let call = self.attempts(protocol, balancer, kept, deadline);
-        let begun = match deadline {
+        let call = self.attempts(protocol, balancer, begin);
+        let begun = match begin.deadline {
             None => call.await,
             Some(Deadline { at, limit }) => {
                 timeout_at(at, call).await.unwrap_or(Err(Error::TimedOut(limit)))
             }
         };
-        begun.map(|begun| protocol.bound(begun, deadline))
+        begun.map(|begun| protocol.bound(begun, begin.deadline))
     }
 
     async fn attempts<P, S>(
         &self,
         protocol: &P,
         balancer: &mut S,
-        kept: &P::Kept,
-        deadline: Option<Deadline>,
+        begin: &Begin<P::Kept>,
     ) -> Begun<P>
     where
         P: Protocol,
         S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Clone + Send + Sync,
         S::Future: Send,
     {
+        let Begin { kept, deadline, priority } = begin;
         if let Some(limit) = &self.limit {
-            limit.pass().await.map_err(Error::Rejected)?;
+            limit.pass(*priority).await.map_err(Error::Rejected)?;
         }
+        let permit = match &self.throttle {
+            None => None,
+            Some(throttle) => Some(
+                throttle
+                    .admit(*priority)
+                    .map_err(|rejected| Error::Rejected(throttle.rejection(rejected)))?,
+            ),
+        };
         // What is over before it begins is not sent.
         if let Some(deadline) = deadline.filter(|deadline| deadline.left().is_zero()) {
             return Err(Error::TimedOut(deadline.limit));
@@ -194,18 +185,24 @@ impl Caller {
                     self.hedged(hedging, protocol, balancer, attempt, again).await
                 }
             };
-            let Some(wait) = verdict.wait(&self.policy, idempotent, retries) else {
+            let again = || {
+                let wait = verdict.wait(&self.policy, idempotent, retries)?;
+                if deadline.is_some_and(|deadline| wait >= deadline.left()) {
+                    return None;
+                }
+                let next = protocol.attempt(kept, &tried)?;
+                (verdict.is_refusal() || self.budget.withdraw()).then_some((wait, next))
+            };
+            let Some((wait, next)) = again() else {
+                if let Some(permit) = permit {
+                    match verdict.is_overload() {
+                        None => permit.ignore(),
+                        Some(true) => permit.refused(),
+                        Some(false) => permit.accepted(),
+                    }
+                }
                 return result;
             };
-            if deadline.is_some_and(|deadline| wait >= deadline.left()) {
-                return result;
-            }
-            let Some(next) = protocol.attempt(kept, &tried) else {
-                return result;
-            };
-            if !verdict.is_refusal() && !self.budget.withdraw() {
-                return result;
-            }
             // A response that nobody will read holds its endpoint's permit.
             drop(result);
             if !wait.is_zero() {

@@ -16,8 +16,9 @@ pub(crate) use self::{
 };
 use crate::{
     Error,
-    call::{Caller, Protocol},
+    call::{Begin, Caller},
     policy::Policy,
+    protocol::Protocol,
 };
 
 /// A function that may have an answer to a failed call.
@@ -120,8 +121,9 @@ impl Fallback {
         S: Service<P::Attempt, Response = P::Head, Error = P::BalancerError> + Clone + Send + Sync,
         S::Future: Send,
     {
-        let (kept, deadline) = caller.keep(protocol, request);
-        let result = caller.call_kept(protocol, way, &kept, deadline).await;
+        let begin = caller.begin(protocol, request);
+        let result = caller.call_begun(protocol, way, &begin).await;
+        let Begin { kept, deadline, .. } = begin;
         let because = match &result {
             Err(Error::Transport(error)) if P::is_expired(error) => {
                 Because::TimedOut(deadline.map_or(Duration::ZERO, |deadline| deadline.limit))
@@ -175,8 +177,8 @@ impl Fallback {
         if let (Some(name), Some(mut way)) = (&self.service, service)
             && let Some(request) = P::again(kept)
         {
-            let (kept, deadline) = self.caller.keep(protocol, request);
-            let result = self.caller.call_kept(protocol, &mut way, &kept, deadline).await;
+            let begin = self.caller.begin(protocol, request);
+            let result = self.caller.call_begun(protocol, &mut way, &begin).await;
             if let Ok(response) = result
                 && P::failure(&response).is_none()
             {

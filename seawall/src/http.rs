@@ -33,7 +33,7 @@ use crate::{
     BuildError, Error, Snapshot,
     breakers::{Breaker, Breakers},
     live::{Live, Target},
-    policy::{Policy, PolicyError, Transport},
+    policy::{Policy, PolicyError, Priority, Transport},
     pool::{Pool, WithHeld},
     setup::{ClientBuilder, Setup},
     way::ResendBound,
@@ -101,7 +101,7 @@ impl HttpBuilder {
             Arc::new(Live::new(&service, policy, Transport::Http, function, Box::new(target))?);
         let unused = Client::builder().no_proxy().build();
         let unused = unused.map_err(|error| BuildError::Transport(error.into()))?;
-        Ok(HttpClient { service, live, unused })
+        Ok(HttpClient { service, live, priority: None, unused })
     }
 }
 
@@ -124,6 +124,7 @@ impl HttpBuilder {
 pub struct HttpClient {
     service: Arc<str>,
     live: Arc<Live<Balanced>>,
+    priority: Option<Priority>,
     /// What `reqwest_middleware` wants at the end of its chain; nothing goes there.
     unused: Client,
 }
@@ -134,6 +135,13 @@ impl HttpClient {
     /// A refusal is found in its errors by `seawall::core::reqwest::rejection`.
     pub fn client(&self) -> ClientWithMiddleware {
         reqwest_middleware::ClientBuilder::new(self.unused.clone()).with(self.clone()).build()
+    }
+
+    /// The same client, whose calls have this priority unless they say another one; `None` for that of
+    /// the policy.
+    #[must_use]
+    pub fn with_priority(&self, priority: impl Into<Option<Priority>>) -> Self {
+        Self { priority: priority.into(), ..self.clone() }
     }
 
     /// What the client looks like now.
@@ -202,7 +210,7 @@ impl Service<Request> for HttpClient {
         let call = self.live.call(request.method().as_str(), request.url().path());
         // A policy whose header is none was refused before.
         let deadline_header = call.caller.policy.deadline_header_name().ok().flatten();
-        let protocol = Http { deadline_header };
+        let protocol = Http { deadline_header, priority: self.priority };
         HttpFuture(Box::pin(async move { call.make(&protocol, request).await }))
     }
 }
@@ -213,10 +221,11 @@ impl Middleware for HttpClient {
     async fn handle(
         &self,
         request: Request,
-        _extensions: &mut http::Extensions,
+        extensions: &mut http::Extensions,
         _next: Next<'_>,
     ) -> Result<Response, reqwest_middleware::Error> {
-        match self.clone().call(request).await {
+        let priority = extensions.get().copied().or(self.priority);
+        match self.with_priority(priority).call(request).await {
             Ok(response) => Ok(response),
             Err(Error::Rejected(rejection)) => Err(middleware_error(Layered::Rejected(rejection))),
             Err(Error::Transport(error)) => Err(error.into()),

@@ -32,6 +32,7 @@
 //! | `tonic` (default) | [`grpc`](fn@grpc) |
 //! | `reqwest` (default) | [`http`](fn@http) |
 //! | `consul` | `discovery::Consul` |
+//! | `redis` | a rate limit that many processes share, `rate_limit.shared` |
 //! | `full` | all of these |
 //!
 //! # When not to use this
@@ -70,6 +71,7 @@ pub mod grpc;
 pub mod http;
 pub mod policy;
 mod pool;
+mod protocol;
 
 pub use seawall_circuit_breaker as circuit_breaker;
 pub use seawall_core as core;

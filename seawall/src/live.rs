@@ -119,6 +119,7 @@ impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
         policy.check()?;
         policy.check_for(transport)?;
         let plan = Plan::new(service, policy, function.as_ref(), None, &*make)?;
+        plan.keep_settings();
         Ok(Self {
             plan: ArcSwap::from_pointee(plan),
             transport,
@@ -167,7 +168,7 @@ impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
                 target.balancer.bound(bounds);
             }
         }
-        plan.keep_quotas();
+        plan.keep_settings();
         self.plan.store(Arc::new(plan));
         Ok(())
     }

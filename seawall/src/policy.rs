@@ -3,6 +3,7 @@
 mod check;
 mod circuit_breaker;
 mod connection_pool;
+mod effect;
 mod explain;
 mod fallback;
 mod hedge;
@@ -17,12 +18,10 @@ mod settings;
 mod subset;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use std::time::Duration;
 
-use http::HeaderName;
-use seawall_core::ConfigError;
-use seawall_load_balance::Split;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use check::Transport;
@@ -34,12 +33,14 @@ pub use fallback::{Fallback, FallbackService, Stale, Value};
 pub use hedge::Hedge;
 pub use istio::{FromIstio, Ignored};
 pub use load_balance::{LoadBalance, OutlierDetection};
-pub use rate_limit::RateLimit;
+pub use rate_limit::{OnFailure, RateLimit, Shared};
 pub use read::PolicyError;
 pub use retry::{Backoff, Retries, RetryOn};
 pub use retry_budget::RetryBudget;
 pub use route::{Match, Route};
+pub use seawall_circuit_breaker::throttle::Priority;
 pub use subset::{Share, Subset};
+pub use throttle::Throttle;
 
 /// Everything that a resilient client does, as one value.
 ///
@@ -54,6 +55,8 @@ pub use subset::{Share, Subset};
 /// | `fallback` | none | only the caller knows what is better than an error |
 /// | `idempotent` | nothing for gRPC; `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE` for HTTP | RFC 9110, section 9.2.2 |
 /// | `rate_limit` | none | a limit is a promise to somebody, and nobody has made one |
+/// | `throttle` | none | a server that refuses without being overloaded would be asked too little |
+/// | `priority` | `critical` | only the caller knows what nobody misses |
 /// | `circuit_breaker` | one per endpoint, with the breaker's own defaults | calls go elsewhere while a server fails |
 /// | `outlier_detection` | none | the breakers do as much, and return sooner |
 /// | `load_balance` | power of two choices on calls in flight, 5 s for the first endpoint | the least known load balances well without any tuning |
@@ -93,6 +96,10 @@ pub struct Policy {
     pub(crate) idempotent: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate_limit: Option<RateLimit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) throttle: Option<Throttle>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) priority: Priority,
     pub(crate) circuit_breaker: CircuitBreaker,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outlier_detection: Option<OutlierDetection>,
@@ -105,6 +112,10 @@ pub struct Policy {
     pub(crate) split: Vec<Share>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) routes: Vec<Route>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Policy {
@@ -169,6 +180,24 @@ impl Policy {
         self
     }
 
+    /// When calls are held back because their servers refuse them.
+    #[must_use]
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.throttle = Some(throttle);
+        self
+    }
+
+    /// How critical calls are that do not say it themselves; critical unless set. When the rate limit
+    /// or the throttle is tight, those go first that may be shed.
+    ///
+    /// A call says it with a [`Priority`] in its extensions: `request.extensions_mut().insert(..)` of a
+    /// `tonic::Request`, `with_extension(..)` of a `reqwest_middleware::RequestBuilder`.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
     /// When an endpoint is left alone.
     #[must_use]
     pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
@@ -216,62 +245,5 @@ impl Policy {
     pub fn routes(mut self, routes: impl IntoIterator<Item = Route>) -> Self {
         self.routes = routes.into_iter().collect();
         self
-    }
-
-    pub(crate) fn deadline_header_name(&self) -> Result<Option<HeaderName>, ConfigError> {
-        let Some(name) = &self.deadline_header else {
-            return Ok(None);
-        };
-        let parsed = name.parse();
-        parsed
-            .map(Some)
-            .map_err(|_| ConfigError::new("deadline_header", name, "an HTTP header name"))
-    }
-
-    /// How old an attempt on `service` is that a time-out of ours gave up. The time-outs are outside
-    /// the breaker and the balancer, and drop the calls that they give up on; a call that is dropped
-    /// earlier was given up by its caller, who has reasons of its own. Of several routes the shortest
-    /// counts.
-    pub(crate) fn abandoned_after(&self, service: &str) -> Option<Duration> {
-        let routes = (0..self.routes.len()).filter_map(|at| self.of_route(at).ok());
-        let all = routes.chain([self.without_routes()]);
-        let shortest = all.flat_map(|policy| {
-            let fallback = policy.fallback.as_ref().and_then(|fallback| fallback.service.as_ref());
-            let own = fallback.filter(|fallback| fallback.name == service);
-            [policy.shortest(), own.map(|fallback| fallback.timeout)]
-        });
-        shortest.flatten().min().map(|limit| limit.mul_f64(0.9))
-    }
-
-    /// The time-out of one attempt.
-    fn shortest(&self) -> Option<Duration> {
-        self.retries.per_try_timeout.or(self.timeout)
-    }
-
-    /// Subsets with their parts of the calls, as a balancer has them.
-    pub(crate) fn parts(&self) -> Result<Option<Split>, ConfigError> {
-        if self.subsets.is_empty() {
-            return Ok(None);
-        }
-        let weight = |subset: &Subset| {
-            let own = self.split.iter().find(|share| share.subset.as_ref() == Some(&subset.name));
-            own.map_or(0, |share| share.weight)
-        };
-        // Where a service takes all calls, the parts matter only to calls whose subset is empty.
-        let even = self.subsets.iter().all(|subset| weight(subset) == 0);
-        let mut split = Split::new();
-        for subset in &self.subsets {
-            let weight = if even { 1 } else { weight(subset) };
-            split = split.with_subset(subset.name.as_str(), subset.select()?, weight);
-        }
-        Ok(Some(split))
-    }
-
-    /// Whether the policy lists the gRPC method at `path` as idempotent.
-    pub(crate) fn lists(&self, path: &str) -> bool {
-        self.idempotent.iter().any(|method| match method.strip_suffix('*') {
-            Some(service) => path.starts_with(service),
-            None => path == method,
-        })
     }
 }

@@ -131,4 +131,6 @@ pub struct LimiterSnapshot {
     pub allowed: u64,
     /// Calls that were refused.
     pub rejected: u64,
+    /// Of these two, those that were decided without Redis, which did not answer.
+    pub degraded: u64,
 }

@@ -26,6 +26,8 @@ pub(crate) struct Verdict {
     refused: bool,
     /// A breaker did.
     open: bool,
+    /// The HTTP status of an answer that is none of success.
+    status: Option<u16>,
 }
 
 impl Verdict {
@@ -33,7 +35,22 @@ impl Verdict {
     pub(crate) const FINAL: Self = Self::failed(&[]);
 
     pub(crate) const fn failed(failures: &'static [RetryOn]) -> Self {
-        Self { failures, pushback: Retry::Unknown, refused: false, open: false }
+        Self { failures, pushback: Retry::Unknown, refused: false, open: false, status: None }
+    }
+
+    /// The server answered with this HTTP status.
+    pub(crate) const fn with_status(self, status: u16) -> Self {
+        Self { status: Some(status), ..self }
+    }
+
+    /// Whether the server, or who stands before it, had no room for the call; `None` where nothing was
+    /// asked of it.
+    pub(crate) fn is_overload(&self) -> Option<bool> {
+        let took_on = |f: &RetryOn| {
+            matches!(f, RetryOn::ServerError | RetryOn::Internal | RetryOn::Cancelled)
+        };
+        let overload = self.status == Some(429) || !self.failures.iter().all(took_on);
+        (!self.refused).then_some(overload)
     }
 
     /// The server says this of another attempt.
@@ -82,6 +99,10 @@ impl Verdict {
         }
         let harmless = |f: &RetryOn| matches!(f, RetryOn::ConnectFailure | RetryOn::RefusedStream);
         let retry_on = &policy.retries.retry_on;
+        let listed = &policy.retries.retriable_status_codes;
+        if idempotent && self.status.is_some_and(|status| listed.contains(&status)) {
+            return true;
+        }
         self.failures.iter().any(|f| retry_on.contains(f) && (idempotent || harmless(f)))
     }
 }

@@ -127,14 +127,15 @@ async fn a_call_that_waits_ends_with_its_deadline_and_frees_its_place() {
     let server = GrpcServer::start().await;
     let (client, _) = grpc(
         server.address(),
-        "{ timeout: 100ms, connection_pool: { max_requests: 1, max_pending_requests: 1 } }",
+        "{ timeout: 200ms, connection_pool: { max_requests: 1, max_pending_requests: 1 } }",
     );
     let hung = EchoRequest { hang: true, ..Default::default() };
-    let call = || {
-        let (mut client, hung) = (client.clone(), hung.clone());
+    let call = |limit: u64| {
+        let (mut client, mut hung) = (client.clone(), tonic::Request::new(hung.clone()));
+        hung.set_timeout(Duration::from_millis(limit));
         async move { client.unary(hung).await.unwrap_err().code() }
     };
-    let codes = tokio::join!(call(), call());
+    let codes = tokio::join!(call(200), call(50));
     assert_eq!(codes, (Code::DeadlineExceeded, Code::DeadlineExceeded));
     assert_eq!(server.calls(), 1);
     client.clone().unary(taking(0)).await.unwrap();

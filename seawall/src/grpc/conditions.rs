@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use tonic::{Code, Status, TimeoutExpired};
 
 use crate::{
@@ -24,6 +24,17 @@ pub(super) fn code(code: Code) -> &'static [RetryOn] {
         Code::Internal => &[RetryOn::Internal],
         Code::ResourceExhausted => &[RetryOn::ResourceExhausted],
         Code::Unavailable => &[RetryOn::Unavailable],
+        _ => &[],
+    }
+}
+
+/// What an answer counts as that is none of gRPC's, by
+/// [its mapping](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md).
+pub(super) fn gateway(status: StatusCode) -> &'static [RetryOn] {
+    match status.as_u16() {
+        400 => &[RetryOn::Internal],
+        502..=504 => &[RetryOn::Unavailable, RetryOn::GatewayError, RetryOn::ServerError],
+        429 => &[RetryOn::Unavailable],
         _ => &[],
     }
 }

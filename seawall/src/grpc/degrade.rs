@@ -13,11 +13,11 @@ use tonic::{Code, Status, metadata::GRPC_CONTENT_TYPE};
 
 use super::{conditions, protocol::Grpc, timeout};
 use crate::{
-    call::Protocol,
     deadline::DeadlineBody,
     fallback::{Answer, AnswerBody, Degrade, Key, Recorder, Responses, Whole},
     first_frame::{Beginning, FirstFrame},
     policy::Policy,
+    protocol::Protocol,
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");

@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use seawall_core::{BoxError, Error as Layered, tonic::pushback};
 use seawall_load_balance::Tried;
@@ -11,10 +11,10 @@ use tonic::{Code, Status, transport};
 use super::{conditions, kept::KeptCall, resend::Attempt, timeout};
 use crate::{
     Error,
-    call::Protocol,
     deadline::{Deadline, DeadlineBody},
     first_frame::{Beginning, FirstFrame},
-    policy::Policy,
+    policy::{Policy, Priority},
+    protocol::Protocol,
     verdict::{RESET, Verdict},
 };
 
@@ -34,6 +34,10 @@ where
     type Response = Response<DeadlineBody<FirstFrame<B>>>;
     type BalancerError = Layered<Layered<Layered<transport::Error>>>;
     type Error = transport::Error;
+
+    fn priority(&self, request: &Self::Request) -> Option<Priority> {
+        request.extensions().get().copied()
+    }
 
     fn limit(&self, request: &Self::Request) -> Option<Duration> {
         timeout::read(request.headers())
@@ -55,6 +59,12 @@ where
         if let Some(status) = head.headers().get(Status::GRPC_STATUS) {
             let failures = conditions::code(Code::from_bytes(status.as_bytes()));
             let verdict = Verdict::failed(failures).pushed_back(pushback(head.headers()));
+            return (head.map(FirstFrame::unread), verdict);
+        }
+        if head.status() != StatusCode::OK {
+            // No gRPC server says this, but a gateway before one.
+            let verdict = Verdict::failed(conditions::gateway(head.status()));
+            let verdict = verdict.with_status(head.status().as_u16());
             return (head.map(FirstFrame::unread), verdict);
         }
         if !first_frame {

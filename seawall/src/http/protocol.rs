@@ -14,10 +14,10 @@ use seawall_load_balance::Tried;
 use super::{conditions, kept::KeptCall, resend::Attempt};
 use crate::{
     Error,
-    call::Protocol,
     deadline::{Deadline, DeadlineBody},
     first_frame::{Beginning, FirstFrame},
-    policy::Policy,
+    policy::{Policy, Priority},
+    protocol::Protocol,
     verdict::{RESET, Verdict},
 };
 
@@ -28,6 +28,8 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
     pub(crate) deadline_header: Option<HeaderName>,
+    /// A `reqwest::Request` has no extensions to say it in.
+    pub(crate) priority: Option<Priority>,
 }
 
 impl Protocol for Http {
@@ -39,6 +41,10 @@ impl Protocol for Http {
     type Response = Response;
     type BalancerError = Layered<Layered<Layered<reqwest::Error>>>;
     type Error = reqwest::Error;
+
+    fn priority(&self, _request: &Request) -> Option<Priority> {
+        self.priority
+    }
 
     /// reqwest's own time-out of a request counts for each attempt.
     fn limit(&self, _request: &Request) -> Option<Duration> {
@@ -69,19 +75,21 @@ impl Protocol for Http {
     }
 
     async fn begin(&self, head: Response, first_frame: bool) -> (Response, Verdict) {
-        let failures = conditions::status(head.status());
-        if !failures.is_empty() {
+        let status = head.status();
+        let failures = conditions::status(status);
+        let mut verdict = Verdict::failed(failures);
+        if status.is_client_error() || status.is_server_error() {
             let asked = retry_after(head.headers()).map_or(Retry::Unknown, Retry::After);
-            return (head, Verdict::failed(failures).pushed_back(asked));
+            verdict = verdict.pushed_back(asked).with_status(status.as_u16());
         }
-        if !first_frame {
-            return (head, Verdict::FINAL);
+        if !failures.is_empty() || !first_frame {
+            return (head, verdict);
         }
         let (head, body) = into_http(head).into_parts();
         let body = FirstFrame::read(body).await;
         let verdict = match body.beginning() {
             Beginning::Error => Verdict::failed(RESET),
-            Beginning::Data | Beginning::End(_) => Verdict::FINAL,
+            Beginning::Data | Beginning::End(_) => verdict,
         };
         (http::Response::from_parts(head, Body::wrap(body)).into(), verdict)
     }

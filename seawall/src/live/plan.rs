@@ -58,7 +58,12 @@ impl<B: Clone> Plan<B> {
         let base = policy.without_routes();
         let before = old.map(|old| &old.rest);
         let limit = Limit::of(&base, service, before.and_then(|old| old.caller.limit.as_deref()))?;
-        let base = Caller::new(base, limit, before.map(|old| &old.caller));
+        let mut base = Caller::new(service, base, limit, before.map(|old| &old.caller));
+        // What a throttle has counted goes on under other settings.
+        let throttles = (&mut base.throttle, before.map(|old| &old.caller.throttle));
+        if let (Some(throttle), Some(Some(running))) = throttles {
+            throttle.clone_from(running);
+        }
         let all = parts(&policy.split, &mut place);
         let rest = Branch::new(base.clone(), all, function, before, &mut place);
         let mut routes = Vec::with_capacity(policy.routes.len());
@@ -67,17 +72,17 @@ impl<B: Clone> Plan<B> {
                 ConfigError::new(error.path().to_owned(), "refused", error.to_string())
             })?;
             let before = old.and_then(|old| old.branch_of(&route.matches));
+            let title = format!("{service} {}", route.title(at));
             // Without one of its own, a route is no way around the limit of all.
             let limit = if effective.rate_limit == policy.rate_limit {
                 base.limit.clone()
             } else {
                 let before = before.and_then(|before| before.caller.limit.as_deref());
-                let name = format!("{service} {}", route.title(at));
-                Limit::of(&effective, &name, before)
+                Limit::of(&effective, &title, before)
                     .map_err(|error| error.within(&route.title(at)))?
             };
             let kin = before.map(|before| &before.caller);
-            let caller = Caller::new(effective, limit, [&base].into_iter().chain(kin));
+            let caller = Caller::new(&title, effective, limit, [&base].into_iter().chain(kin));
             let mut parts = parts(&route.split, &mut place);
             let only = &mut parts[0];
             if let Some(service) = &route.service {
@@ -123,12 +128,14 @@ impl<B: Clone> Plan<B> {
         self.routes.iter().find(|(own, _)| own == matches).map(|(_, branch)| branch)
     }
 
-    /// Gives the limits, of which the running ones go on, the quotas of this plan.
-    pub(super) fn keep_quotas(&self) {
+    /// Gives the limits and throttles, of which the running ones go on, the settings of this plan.
+    pub(super) fn keep_settings(&self) {
         let routes = self.routes.iter().map(|(_, branch)| branch);
-        for limit in routes.chain([&self.rest]).filter_map(|branch| branch.caller.limit.as_deref())
-        {
-            limit.keep_quota();
+        for branch in routes.chain([&self.rest]) {
+            if let Some(limit) = &branch.caller.limit {
+                limit.keep_quota();
+            }
+            branch.caller.keep_throttle();
         }
     }
 }

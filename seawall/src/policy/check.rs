@@ -44,6 +44,9 @@ impl Policy {
         if let Some(limit) = &self.rate_limit {
             limit.check().map_err(|error| error.within("rate_limit"))?;
         }
+        if let Some(throttle) = &self.throttle {
+            throttle.config().map_err(|error| error.within("throttle"))?;
+        }
         if let Some(detection) = &self.outlier_detection {
             detection.check().map_err(|error| error.within("outlier_detection"))?;
         }

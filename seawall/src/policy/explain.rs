@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Policy, Retries, Route, Scope, Share};
+use super::{OnFailure, Policy, Retries, Route, Scope, Share};
 
 /// A policy in words: what happens to a call, and what each route changes. Made by
 /// [`Policy::explain`].
@@ -74,18 +74,31 @@ fn calls(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
         writeln!(f, "  These may be done twice: {}.", policy.idempotent.join(", "))?;
     }
     match &policy.rate_limit {
-        None => writeln!(f, "  Calls are not limited."),
+        None => writeln!(f, "  Calls are not limited.")?,
         Some(limit) => {
-            let burst = limit.burst.unwrap_or(limit.limit);
-            let period = shown(limit.period);
+            let (burst, period) = (limit.burst_of(), shown(limit.period));
             write!(f, "  {} calls pass per {period}, {burst} at once; ", limit.limit)?;
             if limit.wait.is_zero() {
-                writeln!(f, "others are refused at once.")
+                writeln!(f, "others are refused at once.")?;
             } else {
-                writeln!(f, "others wait for up to {} and are refused.", shown(limit.wait))
+                writeln!(f, "others wait for up to {} and are refused.", shown(limit.wait))?;
+            }
+            writeln!(f, "  Of these, calls that may be shed leave {} over.", limit.reserve_of())?;
+            if let Some(shared) = &limit.shared {
+                let then = match shared.on_failure {
+                    OnFailure::Open => "every call passes",
+                    OnFailure::Closed => "no call does",
+                };
+                writeln!(f, "  The limit is shared through Redis; without an answer, {then}.")?;
             }
         }
     }
+    if let Some(throttle) = &policy.throttle {
+        let settings = throttle.settings_in_words();
+        let settings = if settings.is_empty() { "by the defaults" } else { &settings };
+        writeln!(f, "  While servers refuse calls, a part of them is not sent: {settings}.")?;
+    }
+    writeln!(f, "  Its priority is {}, unless it says another.", policy.priority)
 }
 
 fn retries(f: &mut fmt::Formatter<'_>, retries: &Retries) -> fmt::Result {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seawall_core::{ConfigError, duration};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::RetryBudget;
 
@@ -29,6 +29,7 @@ pub struct Hedge {
     pub(crate) delay: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) percentile: Option<f64>,
+    #[serde(deserialize_with = "budget")]
     pub(crate) budget: RetryBudget,
 }
 
@@ -37,6 +38,22 @@ impl Default for Hedge {
     fn default() -> Self {
         Self { delay: None, percentile: None, budget: RetryBudget::new(10, 1) }
     }
+}
+
+/// What is not said is as in the hedge's own default, and not as in that of retries.
+fn budget<'de, D: Deserializer<'de>>(from: D) -> Result<RetryBudget, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Said {
+        percent: Option<u32>,
+        min_per_second: Option<u32>,
+    }
+    let RetryBudget { percent, min_per_second } = Hedge::default().budget;
+    let said = Said::deserialize(from)?;
+    Ok(RetryBudget {
+        percent: said.percent.unwrap_or(percent),
+        min_per_second: said.min_per_second.unwrap_or(min_per_second),
+    })
 }
 
 impl Hedge {

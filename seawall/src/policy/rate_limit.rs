@@ -6,7 +6,7 @@ use seawall_core::{ConfigError, duration};
 use serde::{Deserialize, Serialize};
 
 /// How many calls a client may make; retries of a call do not count again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// Calls per period.
@@ -19,6 +19,11 @@ pub struct RateLimit {
     /// How long a call waits for its turn before it is refused.
     #[serde(default, with = "duration")]
     pub(crate) wait: Duration,
+    /// What calls leave over that may be shed; a fifth of the burst unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reserve: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shared: Option<Shared>,
 }
 
 fn one_second() -> Duration {
@@ -28,7 +33,14 @@ fn one_second() -> Duration {
 impl RateLimit {
     /// `limit` calls a second, as many of them at once, and a refusal for those above.
     pub fn per_second(limit: NonZeroU32) -> Self {
-        Self { limit, period: one_second(), burst: None, wait: Duration::ZERO }
+        Self {
+            limit,
+            period: one_second(),
+            burst: None,
+            wait: Duration::ZERO,
+            reserve: None,
+            shared: None,
+        }
     }
 
     /// The time in which `limit` calls may be made; 1 s unless set.
@@ -52,10 +64,130 @@ impl RateLimit {
         self
     }
 
+    /// How many of the burst are kept for critical calls: one that may be shed
+    /// ([`Policy::priority`](super::Policy::priority)) passes only while more are left, and does not
+    /// wait. A fifth of the burst unless set: enough that calls of users get through while others are
+    /// shed, and little enough to be no waste while there are none.
+    #[must_use]
+    pub fn reserve(mut self, calls: u32) -> Self {
+        self.reserve = Some(calls);
+        self
+    }
+
+    /// Shares the limit with all processes whose clients have the same name, through Redis. Feature
+    /// `redis`.
+    #[must_use]
+    pub fn shared(mut self, shared: Shared) -> Self {
+        self.shared = Some(shared);
+        self
+    }
+
+    /// How many calls may come at once.
+    pub(crate) fn burst_of(&self) -> u32 {
+        self.burst.unwrap_or(self.limit).get()
+    }
+
+    /// What calls leave over that may be shed.
+    pub(crate) fn reserve_of(&self) -> u32 {
+        self.reserve.unwrap_or_else(|| self.burst_of().div_ceil(5))
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(shared) = &self.shared {
+            shared.check().map_err(|error| error.within("shared"))?;
+        }
+        if let Some(reserve) = self.reserve.filter(|reserve| *reserve >= self.burst_of()) {
+            let want = format!("below the burst of {}", self.burst_of());
+            return Err(ConfigError::new("reserve", reserve, want));
+        }
         if self.period.is_zero() {
             return Err(ConfigError::new("period", "0s", "above 0s"));
         }
         Ok(())
+    }
+}
+
+/// A limit that many processes share through Redis: the clients of one name, and the routes of one
+/// title in them.
+///
+/// ```
+/// # #[cfg(feature = "redis")] {
+/// let policy = seawall::policy::Policy::from_yaml("
+/// rate_limit: { limit: 100, burst: 200, shared: { url: 'redis://10.0.0.9', on_failure: open } }
+/// ").unwrap();
+/// policy.check().unwrap();
+/// # }
+/// ```
+///
+/// The address is part of the policy, and shown wherever that is shown. Give its user a password of
+/// no other use, or none inside a private network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shared {
+    pub(crate) url: String,
+    pub(crate) on_failure: OnFailure,
+    #[serde(default = "fifty_millis", with = "duration")]
+    pub(crate) timeout: Duration,
+}
+
+/// What a shared limit does while Redis does not answer. There is no default, because either is wrong
+/// for somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// Lets every call through: for limits that keep order, where to refuse is worse.
+    Open,
+    /// Refuses every call: for limits that protect what would break.
+    Closed,
+}
+
+fn fifty_millis() -> Duration {
+    Duration::from_millis(50)
+}
+
+impl Shared {
+    /// Through the Redis at `url`: `redis://`, or `rediss://` for TLS.
+    pub fn new(url: impl Into<String>, on_failure: OnFailure) -> Self {
+        Self { url: url.into(), on_failure, timeout: fifty_millis() }
+    }
+
+    /// How long a decision may take before `on_failure` decides, 1 ms to 1 minute; 50 ms unless set,
+    /// which is long for a server near by and short for a caller.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    #[cfg(not(feature = "redis"))]
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    fn check(&self) -> Result<(), ConfigError> {
+        Err(ConfigError::new("url", "present", "absent: seawall was built without `redis`"))
+    }
+
+    #[cfg(feature = "redis")]
+    fn check(&self) -> Result<(), ConfigError> {
+        let one = seawall_rate_limit::Quota::per_second(1);
+        self.limiter("check", one).map(drop)
+    }
+
+    /// The limiter of this name.
+    #[cfg(feature = "redis")]
+    pub(crate) fn limiter(
+        &self,
+        name: &str,
+        quota: seawall_rate_limit::Quota,
+    ) -> Result<seawall_rate_limit::redis::RedisLimiter, ConfigError> {
+        use seawall_rate_limit::redis::{ConnectError, RedisLimiter};
+        let builder = match self.on_failure {
+            OnFailure::Open => RedisLimiter::fail_open(quota),
+            OnFailure::Closed => RedisLimiter::fail_closed(quota),
+        };
+        builder.named(name).timeout(self.timeout).connect(&self.url).map_err(|error| match error {
+            ConnectError::Config(error) => error,
+            // It may have a password in it.
+            error => ConfigError::new("url", "no address", format!("one of Redis ({error})")),
+        })
     }
 }

@@ -18,6 +18,8 @@ pub struct Retries {
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
     pub(crate) per_try_timeout: Option<Duration>,
     pub(crate) retry_on: Vec<RetryOn>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) retriable_status_codes: Vec<u16>,
     pub(crate) backoff: Backoff,
     pub(crate) budget: RetryBudget,
 }
@@ -28,6 +30,7 @@ impl Default for Retries {
             attempts: 2,
             per_try_timeout: None,
             retry_on: vec![RetryOn::ConnectFailure, RetryOn::RefusedStream],
+            retriable_status_codes: Vec::new(),
             backoff: Backoff::default(),
             budget: RetryBudget::default(),
         }
@@ -63,6 +66,17 @@ impl Retries {
         self
     }
 
+    /// Tries again, too, what is answered with one of these HTTP statuses, 400 to 599: adds
+    /// [`RetryOn::RetriableStatusCodes`].
+    #[must_use]
+    pub fn retriable_status_codes(mut self, codes: impl IntoIterator<Item = u16>) -> Self {
+        self.retriable_status_codes = codes.into_iter().collect();
+        if !self.retry_on.contains(&RetryOn::RetriableStatusCodes) {
+            self.retry_on.push(RetryOn::RetriableStatusCodes);
+        }
+        self
+    }
+
     /// How many retries the client may make in all; 20 percent of its calls and ten a second besides
     /// unless set. A refusal by an endpoint's own breaker or limit costs nothing of it.
     #[must_use]
@@ -93,6 +107,22 @@ impl Retries {
                     format!("at most the timeout of {}", humantime::format_duration(timeout));
                 return Err(ConfigError::new("per_try_timeout", shown, most));
             }
+        }
+        let field = "retriable_status_codes";
+        let codes = &self.retriable_status_codes;
+        if let Some(code) = codes.iter().find(|code| !(400..600).contains(*code)) {
+            return Err(ConfigError::new(field, code, "400 to 599"));
+        }
+        match (codes.is_empty(), self.retry_on.contains(&RetryOn::RetriableStatusCodes)) {
+            (true, true) => {
+                let want = "a list of them: `retriable-status-codes` is in `retry_on`";
+                return Err(ConfigError::new(field, "absent", want));
+            }
+            (false, false) => {
+                let want = "absent: `retriable-status-codes` is not in `retry_on`";
+                return Err(ConfigError::new(field, "present", want));
+            }
+            _ => {}
         }
         self.budget.check().map_err(|error| error.within("budget"))?;
         let Backoff { base, max } = self.backoff;
@@ -156,6 +186,8 @@ pub enum RetryOn {
     RefusedStream,
     /// The connection broke before the response began.
     Reset,
+    /// An HTTP status that is listed.
+    RetriableStatusCodes,
     /// gRPC CANCELLED.
     Cancelled,
     /// gRPC DEADLINE_EXCEEDED, or an attempt that ran out of its time.
@@ -177,6 +209,7 @@ impl RetryOn {
             Self::ConnectFailure => "connect-failure",
             Self::RefusedStream => "refused-stream",
             Self::Reset => "reset",
+            Self::RetriableStatusCodes => "retriable-status-codes",
             Self::Cancelled => "cancelled",
             Self::DeadlineExceeded => "deadline-exceeded",
             Self::Internal => "internal",
@@ -198,6 +231,7 @@ mod tests {
             "connect-failure",
             "refused-stream",
             "reset",
+            "retriable-status-codes",
             "cancelled",
             "deadline-exceeded",
             "internal",

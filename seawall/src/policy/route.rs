@@ -15,6 +15,29 @@ const SHARED: &[&str] = &[
     "routes",
 ];
 
+/// What may be absent in a setting: a policy that is taken whole leaves nothing of it as it was.
+const OPTIONAL: &[&str] = &[
+    "retries/per_try_timeout",
+    "retries/retriable_status_codes",
+    "hedge/delay",
+    "hedge/percentile",
+    "rate_limit/burst",
+    "rate_limit/reserve",
+    "rate_limit/shared",
+    "throttle/window",
+    "throttle/k",
+    "throttle/padding",
+    "throttle/on_drop",
+    "fallback/service",
+    "fallback/stale",
+    "fallback/stale/vary",
+    "fallback/value",
+    "fallback/value/message",
+    "fallback/value/status",
+    "fallback/value/headers",
+    "fallback/value/body",
+];
+
 /// Calls that are treated otherwise than the rest: by another time-out, other retries, another limit,
 /// or by other servers. The first route of a policy that matches a call is its route.
 ///
@@ -132,13 +155,28 @@ impl Route {
     pub fn policy(mut self, policy: &Policy) -> Self {
         let mut all = policy.to_map();
         // What is absent in this policy is not to be found in the other one either.
-        for field in ["timeout", "rate_limit", "idempotent", "hedge", "deadline_header", "fallback"]
-        {
+        for field in [
+            "timeout",
+            "rate_limit",
+            "idempotent",
+            "hedge",
+            "deadline_header",
+            "fallback",
+            "throttle",
+            "priority",
+        ] {
             all.entry(field).or_insert(Value::Null);
         }
-        if let Some(Value::Object(retries)) = all.get_mut("retries") {
-            retries.entry("per_try_timeout").or_insert(Value::Null);
+        let mut whole = Value::Object(all);
+        for path in OPTIONAL {
+            if let Some((parent, field)) = path.rsplit_once('/')
+                && let Some(Value::Object(parent)) =
+                    parent.split('/').try_fold(&mut whole, |value, name| value.get_mut(name))
+            {
+                parent.entry(field).or_insert(Value::Null);
+            }
         }
+        let Value::Object(mut all) = whole else { return self };
         all.retain(|field, _| !SHARED.contains(&field.as_str()) && field != "split");
         self.overrides = all;
         self
@@ -182,7 +220,16 @@ impl Policy {
             return Err(PolicyError::new(format!("{path}.{field}"), message));
         }
         let mut all = Value::Object(self.without_routes().to_map());
-        merge(&mut all, &Value::Object(overrides.clone()));
+        let overrides = Value::Object(overrides.clone());
+        // Of these two there is one: a route that names the other one means that.
+        for (named, other) in [("delay", "percentile"), ("percentile", "delay")] {
+            if overrides["hedge"].get(named).is_some_and(|value| !value.is_null())
+                && let Some(hedge) = all.get_mut("hedge").and_then(Value::as_object_mut)
+            {
+                hedge.remove(other);
+            }
+        }
+        merge(&mut all, &overrides);
         serde_path_to_error::deserialize(all).map_err(|error| PolicyError::at(error).within(&path))
     }
 
@@ -206,6 +253,10 @@ fn merge(below: &mut Value, above: &Value) {
                     merge(below.entry(field.clone()).or_insert(Value::Null), value);
                 }
             }
+        }
+        (below, Value::Object(_)) => {
+            *below = Value::Object(Map::new());
+            merge(below, above);
         }
         (below, above) => *below = above.clone(),
     }

@@ -47,6 +47,17 @@ fn what_cannot_be_is_refused_with_its_path() {
         ("hedge: { percentile: 100 }", "hedge.percentile"),
         ("hedge: { percentile: 90, delay: 1ms }", "hedge.percentile"),
         ("hedge: { budget: { percent: 101 } }", "hedge.budget.percent"),
+        ("retries: { retry_on: [retriable-status-codes] }", "retries.retriable_status_codes"),
+        ("retries: { retriable_status_codes: [409] }", "retries.retriable_status_codes"),
+        (
+            "retries: { retry_on: [retriable-status-codes], retriable_status_codes: [200] }",
+            "retries.retriable_status_codes",
+        ),
+        ("rate_limit: { limit: 10, reserve: 10 }", "rate_limit.reserve"),
+        (
+            "rate_limit: { limit: 10, shared: { url: nowhere, on_failure: open } }",
+            "rate_limit.shared.url",
+        ),
         ("idempotent: [Get]", "idempotent"),
         ("connection_pool: { max_requests: 1000001 }", "connection_pool.max_requests"),
         ("fallback: {}", "fallback"),
@@ -81,6 +92,31 @@ fn what_cannot_be_is_refused_with_its_path() {
 }
 
 #[test]
+fn a_route_may_hedge_in_the_other_way() {
+    let policy = Policy::from_yaml(
+        "
+hedge: { delay: 20ms, budget: { percent: 7 } }
+routes:
+  - match: [{ path: /a }]
+    hedge: { percentile: 95 }
+  - match: [{ path: /b }]
+    hedge: { budget: { percent: 9 } }
+  - match: [{ path: /c }]
+    hedge: null
+",
+    )
+    .unwrap();
+    policy.check().unwrap();
+    let hedge = |path| policy.at("GET", path).unwrap().hedge;
+    let base = Hedge::new().after(Duration::from_millis(20));
+    let (seven, nine) = (RetryBudget::new(7, 1), RetryBudget::new(9, 1));
+    assert_eq!(hedge("/"), Some(base.budget(seven)));
+    assert_eq!(hedge("/a"), Some(Hedge::new().after_percentile(95.0).budget(seven)));
+    assert_eq!(hedge("/b"), Some(base.budget(nine)));
+    assert_eq!(hedge("/c"), None);
+}
+
+#[test]
 fn text_that_is_no_policy_is_refused() {
     for text in ["timeout: 2", "timeout: soon", "rate_limit: { limit: 0 }", "retries: []", "x: 1"] {
         Policy::from_yaml(text).expect_err(text);
@@ -96,6 +132,8 @@ fn what_does_not_read_is_refused_with_its_path() {
             "circuit_breaker",
             "`endpoint`, `method` or `service`",
         ),
+        ("throttle: { k: { critical: 0.5 } }", "throttle", "critical"),
+        ("rate_limit: { limit: 1, shared: { url: redis://a } }", "rate_limit.shared", "on_failure"),
         ("circuit_breaker: { probes: 0 }", "circuit_breaker", "`probes` is 0"),
         ("circuit_breaker: { on_drop: failure }", "circuit_breaker", "`on_drop`"),
         ("circuit_breaker: { timeout: 1s, open_wait: 2s }", "circuit_breaker", "absent beside"),
@@ -160,5 +198,29 @@ fn a_route_built_in_code_takes_a_policy_whole() {
     let policy = Policy::new().timeout(Duration::from_secs(1)).retries(all).routes([route]);
     policy.check().unwrap();
     assert_eq!(policy.at("GET", "/abc").unwrap(), own);
+    // Nothing of the other policy is left, down to single fields.
+    let base = Policy::from_yaml(
+        "
+retries: { per_try_timeout: 9s, retry_on: [retriable-status-codes], retriable_status_codes: [409] }
+hedge: { delay: 1ms }
+rate_limit: { limit: 10, burst: 20, reserve: 3 }
+throttle: { window: 1m, k: { critical: 2 }, padding: 3 }
+fallback: { service: { name: a }, stale: { vary: [x-tenant] }, value: { body: x, status: 203 } }
+",
+    );
+    let own = Policy::from_yaml(
+        "
+hedge: { percentile: 90 }
+rate_limit: { limit: 5 }
+throttle: {}
+fallback: { stale: {}, value: { message: '' } }
+",
+    )
+    .unwrap();
+    let route = Route::new([Match::path("/*")]).policy(&own);
+    let all = base.unwrap().routes([route]);
+    assert_eq!(all.at("GET", "/").unwrap(), own);
+    let again = Policy::from_yaml(&yaml_serde::to_string(&all).unwrap()).unwrap();
+    assert_eq!(again.at("GET", "/").unwrap(), own);
     assert_eq!(policy.at("POST", "/abc").unwrap().timeout, Some(Duration::from_secs(1)));
 }

@@ -60,7 +60,7 @@ spec:
         - { destination: { host: users }, weight: 80 }
     - route: [{ destination: { host: users } }]
       timeout: 2s
-      retries: { attempts: 1, retryOn: '5xx,retriable-4xx' }
+      retries: { attempts: 1, retryOn: '5xx,retriable-status-codes,425,retriable-4xx' }
       fault: { abort: { httpStatus: 500 } }
     - route: [{ destination: { host: nobody } }]
 ",
@@ -69,7 +69,12 @@ spec:
     let plain = Policy::new();
     let expected = Policy::new()
         .timeout(Duration::from_secs(2))
-        .retries(Retries::new().attempts(1).retry_on([RetryOn::ServerError]))
+        .retries(
+            Retries::new()
+                .attempts(1)
+                .retry_on([RetryOn::ServerError])
+                .retriable_status_codes([425]),
+        )
         .routes([
             Route::new([Match::path("/api/v1*").method("GET")])
                 .policy(&plain)

@@ -116,9 +116,15 @@ fn calls(fields: &mut Fields, route: &str) -> Result<Policy, PolicyError> {
     // Retries avoid the endpoints that a call has tried, always.
     fields.take(&format!("{path}.retryIgnorePreviousHosts"));
     if let Some(words) = fields.text(&format!("{path}.retryOn"))? {
-        let mut conditions = Vec::new();
+        let (mut conditions, mut codes) = (Vec::new(), Vec::new());
         for word in words.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            if let Ok(code) = word.parse() {
+                codes.push(code);
+                continue;
+            }
             match serde_json::from_value::<RetryOn>(word.into()) {
+                // Istio's has no list beside it but the numbers in the same text.
+                Ok(RetryOn::RetriableStatusCodes) => {}
                 Ok(condition) => conditions.push(condition),
                 Err(_) => fields.note(
                     &format!("{path}.retryOn"),
@@ -127,6 +133,9 @@ fn calls(fields: &mut Fields, route: &str) -> Result<Policy, PolicyError> {
             }
         }
         retries = retries.retry_on(conditions);
+        if !codes.is_empty() {
+            retries = retries.retriable_status_codes(codes);
+        }
     }
     Ok(policy.retries(retries))
 }
