@@ -33,6 +33,7 @@
 //! | `reqwest` (default) | [`http`](fn@http) |
 //! | `consul` | `discovery::Consul` |
 //! | `redis` | a rate limit that many processes share, `rate_limit.shared` |
+//! | `schema` | the JSON Schema of a policy, [`Policy::json_schema`](policy::Policy::json_schema) |
 //! | `full` | all of these |
 //!
 //! # When not to use this

@@ -14,6 +14,8 @@ mod read;
 mod retry;
 mod retry_budget;
 mod route;
+#[cfg(feature = "schema")]
+mod schema;
 mod settings;
 mod subset;
 #[cfg(test)]
@@ -81,35 +83,59 @@ pub use throttle::Throttle;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
+    /// How long a call may take in all, to the end of its response. None unless set: only the
+    /// caller knows how long an answer is worth waiting for.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<schema::Time>"))]
     #[serde(with = "seawall_core::duration::option", skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<Duration>,
+    /// Tells HTTP servers in this header how many milliseconds are left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deadline_header: Option<String>,
+    /// What is tried again. Two retries unless set, of what never reached a server: nothing is
+    /// done twice that the server may have done once.
     pub(crate) retries: Retries,
+    /// When a second attempt is sent beside the first. Never unless set: it costs the servers more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hedge: Option<Hedge>,
+    /// What a caller gets when its call has failed for good. The failure unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fallback: Option<Fallback>,
+    /// gRPC methods that may be done twice: `/package.Service/Method` or `/package.Service/*`. None
+    /// unless set; of HTTP those that RFC 9110 calls so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) idempotent: Vec<String>,
+    /// How many calls may be made. Any number unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate_limit: Option<RateLimit>,
+    /// When calls are held back because servers refuse them. Never unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) throttle: Option<Throttle>,
+    /// How critical calls are that do not say it themselves.
+    #[cfg_attr(feature = "schema", schemars(with = "schema::PriorityName"))]
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) priority: Priority,
+    /// When an endpoint is left alone: after five failures in a row, for five seconds, unless set.
     pub(crate) circuit_breaker: CircuitBreaker,
+    /// When an endpoint is taken out of the set beside its breaker. Never unless set: the breakers
+    /// do as much, and return sooner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outlier_detection: Option<OutlierDetection>,
+    /// How endpoints are picked. The less loaded of two unless set.
     pub(crate) load_balance: LoadBalance,
+    /// How many connections and calls each endpoint may have. One channel for gRPC and no limits
+    /// unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connection_pool: Option<ConnectionPool>,
+    /// Named parts of the endpoints.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) subsets: Vec<Subset>,
+    /// How calls of no route are divided among subsets or services.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) split: Vec<Share>,
+    /// Calls that are treated otherwise; the first one that matches counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) routes: Vec<Route>,
 }

@@ -39,14 +39,19 @@ const MOST: u32 = 1_000_000;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionPool {
+    /// Channels of an endpoint for gRPC, calls under way at it for HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_connections: Option<NonZeroU32>,
+    /// Calls under way at an endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_requests: Option<NonZeroU32>,
+    /// Calls that wait for an endpoint; 1024 unless set, as in Envoy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_pending_requests: Option<u32>,
+    /// After so many calls a channel is replaced; gRPC only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_requests_per_connection: Option<NonZeroU32>,
 }

@@ -1,14 +1,14 @@
 //! What a caller gets when its call has failed for good.
 
-use std::{collections::BTreeMap, time::Duration};
+mod stale;
+mod value;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderName, HeaderValue, StatusCode};
+use std::time::Duration;
+
 use seawall_core::{ConfigError, duration};
 use serde::{Deserialize, Serialize};
 
-use super::Transport;
-use crate::fallback::Answer;
+pub use self::{stale::Stale, value::Value};
 
 /// What a caller gets when its call has failed for good: refused by the limit, out of time, or failed
 /// with all its retries.
@@ -41,12 +41,16 @@ use crate::fallback::Answer;
 /// # Ok::<(), seawall::policy::PolicyError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Fallback {
+    /// Another service, which is asked first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) service: Option<FallbackService>,
+    /// The last good response to the same request, which comes second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<Stale>,
+    /// A fixed response, which comes last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<Value>,
 }
@@ -101,9 +105,13 @@ impl Fallback {
 /// Its attempts are retried, timed and broken as those of the call, by breakers and a balancer of its
 /// own. The rate limit does not count it again. It is not hedged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FallbackService {
+    /// The service that the resolver finds.
     pub(crate) name: String,
+    /// How long it may take in all; 1s unless set, because the caller has waited already.
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Time"))]
     #[serde(default = "one_second", with = "duration")]
     pub(crate) timeout: Duration,
 }
@@ -135,164 +143,5 @@ impl FallbackService {
             return Err(ConfigError::new("timeout", "0s", "above 0s"));
         }
         Ok(())
-    }
-}
-
-/// The last good response to the same request, as `stale-if-error` of RFC 5861.
-///
-/// Kept are whole responses to HTTP GET and HEAD with a status of 200 to 299, unless they say
-/// `no-store` or `must-revalidate`, or vary by a header that is not looked at; and to gRPC calls that
-/// are idempotent by the policy and ended with OK. Two requests are the same when their method, URL
-/// (gRPC: path and messages) and these headers are: `authorization`, `cookie`, `accept`,
-/// `accept-encoding`, `accept-language`, and those that `vary` names. **Name every header that tells
-/// callers apart** there, a tenant for instance, or one gets what another one asked for.
-///
-/// A deletion that succeeded once is not to be answered from memory: give this to routes that read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Stale {
-    #[serde(with = "duration")]
-    pub(crate) max_age: Duration,
-    pub(crate) max_bytes: usize,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) vary: Vec<String>,
-}
-
-/// Five minutes outlast a deployment, and an outage that lasts longer is one that callers should know
-/// of. 16 MiB are small beside a process and hold thousands of usual responses.
-impl Default for Stale {
-    fn default() -> Self {
-        Self { max_age: Duration::from_secs(300), max_bytes: 16 * 1024 * 1024, vary: Vec::new() }
-    }
-}
-
-impl Stale {
-    /// Up to 5 minutes old, 16 MiB in all.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How old a response may be; 5 minutes unless set.
-    #[must_use]
-    pub fn max_age(mut self, age: Duration) -> Self {
-        self.max_age = age;
-        self
-    }
-
-    /// How much memory the responses may take with what identifies them, those that are being
-    /// received included; 16 MiB unless set, 4 KiB at least. The oldest give way. A response of more
-    /// than an eighth of it is not kept.
-    #[must_use]
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// Headers, or metadata, that tell requests apart besides the usual ones.
-    #[must_use]
-    pub fn vary<T: Into<String>>(mut self, headers: impl IntoIterator<Item = T>) -> Self {
-        self.vary = headers.into_iter().map(Into::into).collect();
-        self
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        if self.max_age.is_zero() {
-            return Err(ConfigError::new("max_age", "0s", "above 0s"));
-        }
-        if self.max_bytes < 4096 {
-            return Err(ConfigError::new("max_bytes", self.max_bytes, "4096 or more"));
-        }
-        match self.vary.iter().find(|name| name.parse::<HeaderName>().is_err()) {
-            Some(name) => Err(ConfigError::new("vary", name, "names of HTTP headers")),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A fixed response: a `message` for gRPC; a `status`, `headers` and a `body` for HTTP.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Value {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) status: Option<u16>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) headers: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) body: Option<String>,
-}
-
-impl Value {
-    /// The message of a gRPC response, as protobuf encodes it. In a file it is written in base64, and
-    /// an empty text is a message with the defaults of all its fields.
-    pub fn message(encoded: impl AsRef<[u8]>) -> Self {
-        Self { message: Some(BASE64_STANDARD.encode(encoded)), ..Self::default() }
-    }
-
-    /// The body of an HTTP response, with status 200 unless set.
-    pub fn body(body: impl Into<String>) -> Self {
-        Self { body: Some(body.into()), ..Self::default() }
-    }
-
-    /// The status of an HTTP response; 200 unless set.
-    #[must_use]
-    pub fn status(mut self, status: u16) -> Self {
-        self.status = Some(status);
-        self
-    }
-
-    /// A header, or metadata.
-    #[must_use]
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.insert(name.into(), value.into());
-        self
-    }
-
-    pub(super) fn check_for(&self, transport: Transport) -> Result<(), ConfigError> {
-        match (transport, &self.message) {
-            (Transport::Grpc, None) => {
-                Err(ConfigError::new("message", "absent", "the message of a gRPC response"))
-            }
-            (Transport::Http, Some(_)) => {
-                let want = "absent: an HTTP response has a `body`";
-                Err(ConfigError::new("message", "present", want))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn answer(&self) -> Result<Answer, ConfigError> {
-        let mut answer = match (&self.message, &self.body) {
-            (Some(_), Some(_)) => {
-                let want = "absent beside `message`, which is for gRPC";
-                return Err(ConfigError::new("body", "present", want));
-            }
-            (Some(message), None) => Answer::new(
-                BASE64_STANDARD
-                    .decode(message)
-                    .map_err(|_| ConfigError::new("message", message, "base64"))?,
-            ),
-            (None, body) => Answer::new(body.clone().unwrap_or_default()),
-        };
-        if let Some(status) = self.status {
-            if self.message.is_some() {
-                let want = "absent beside `message`, which is for gRPC";
-                return Err(ConfigError::new("status", status, want));
-            }
-            let valid = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() >= 200);
-            answer = answer.status(
-                valid.ok_or_else(|| ConfigError::new("status", status, "from 200 to 999"))?,
-            );
-        }
-        for (name, value) in &self.headers {
-            let wrong = |want| ConfigError::new(format!("headers.{name}"), value, want);
-            let header: HeaderName =
-                name.parse().map_err(|_| wrong("under the name of an HTTP header"))?;
-            let value: HeaderValue =
-                value.parse().map_err(|_| wrong("the value of an HTTP header"))?;
-            answer = answer.header(header, value);
-        }
-        Ok(answer)
     }
 }

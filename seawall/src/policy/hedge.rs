@@ -23,12 +23,18 @@ use super::RetryBudget;
 /// In YAML `hedge: {}` is the 99th percentile, `hedge: { percentile: 95 }` another one, and
 /// `hedge: { delay: 20ms }` a fixed delay.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Hedge {
+    /// After this delay.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::Time>"))]
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
     pub(crate) delay: Option<Duration>,
+    /// Or after this percentile of recent latency, 50 to 99.9; 99 unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 50, max = 99.9)))]
     pub(crate) percentile: Option<f64>,
+    /// How many calls may be hedged: 10 percent and one a second unless set.
     #[serde(deserialize_with = "budget")]
     pub(crate) budget: RetryBudget,
 }

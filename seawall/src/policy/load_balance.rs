@@ -101,13 +101,22 @@ impl LoadBalance {
 /// When an endpoint that keeps failing is taken out of the set, beside its breaker: an ejection lasts
 /// longer each time, and never takes out more than a share of the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct OutlierDetection {
+    /// Out after so many failures in a row; 5 unless set, as in Istio.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub(crate) consecutive_errors: u32,
+    /// So much time without an ejection makes the next one shorter; 10s unless set, as in Istio.
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Time"))]
     #[serde(with = "duration")]
     pub(crate) interval: Duration,
+    /// How long the first ejection lasts; 30s unless set, as in Istio.
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Time"))]
     #[serde(with = "duration")]
     pub(crate) base_ejection_time: Duration,
+    /// How much of the set may be out at a time; 10 unless set, as in Istio.
+    #[cfg_attr(feature = "schema", schemars(range(max = 100)))]
     pub(crate) max_ejection_percent: u8,
 }
 

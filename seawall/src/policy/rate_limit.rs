@@ -7,21 +7,26 @@ use serde::{Deserialize, Serialize};
 
 /// How many calls a client may make; retries of a call do not count again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// Calls per period.
     pub(crate) limit: NonZeroU32,
+    /// The time in which they may be made; 1s unless set.
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Time"))]
     #[serde(default = "one_second", with = "duration")]
     pub(crate) period: Duration,
     /// Calls that may come at once; as many as `limit` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) burst: Option<NonZeroU32>,
     /// How long a call waits for its turn before it is refused.
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Time"))]
     #[serde(default, with = "duration")]
     pub(crate) wait: Duration,
     /// What calls leave over that may be shed; a fifth of the burst unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reserve: Option<u32>,
+    /// Shares the limit with other processes through Redis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shared: Option<Shared>,
 }
@@ -122,10 +127,15 @@ impl RateLimit {
 /// The address is part of the policy, and shown wherever that is shown. Give its user a password of
 /// no other use, or none inside a private network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Shared {
+    /// Where Redis is: `redis://`, or `rediss://` for TLS.
     pub(crate) url: String,
+    /// What happens while Redis does not answer; no default, because either is wrong for somebody.
     pub(crate) on_failure: OnFailure,
+    /// How long a decision may take; 50ms unless set.
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Time"))]
     #[serde(default = "fifty_millis", with = "duration")]
     pub(crate) timeout: Duration,
 }
@@ -133,6 +143,7 @@ pub struct Shared {
 /// What a shared limit does while Redis does not answer. There is no default, because either is wrong
 /// for somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OnFailure {

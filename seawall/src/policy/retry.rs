@@ -12,15 +12,25 @@ const MOST_ATTEMPTS: u32 = 100;
 
 /// What is tried again on another endpoint, and how often.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Retries {
+    /// Retries of a call: 3 means up to four tries. 2 unless set, as in Istio.
+    #[cfg_attr(feature = "schema", schemars(range(max = 100)))]
     pub(crate) attempts: u32,
+    /// How long one attempt may take until its response begins. None unless set.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<super::schema::Time>"))]
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
     pub(crate) per_try_timeout: Option<Duration>,
+    /// What is tried again. What never reached a server unless set.
     pub(crate) retry_on: Vec<RetryOn>,
+    /// HTTP statuses for `retriable-status-codes`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(inner(range(min = 400, max = 599))))]
     pub(crate) retriable_status_codes: Vec<u16>,
+    /// The waits between attempts.
     pub(crate) backoff: Backoff,
+    /// How many retries the client may make in all.
     pub(crate) budget: RetryBudget,
 }
 
@@ -142,10 +152,15 @@ impl Retries {
 /// "Full Jitter" of Marc Brooker, *Exponential Backoff and Jitter*, 2015: before retry `n` (from 0),
 /// anything between zero and the smaller of `max` and `base` × 2ⁿ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Backoff {
+    /// The longest wait before the first retry; 25ms unless set, as in Envoy.
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Time"))]
     #[serde(with = "duration")]
     pub(crate) base: Duration,
+    /// The longest wait at all; 250ms unless set, as in Envoy.
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Time"))]
     #[serde(with = "duration")]
     pub(crate) max: Duration,
 }
@@ -172,6 +187,7 @@ impl Backoff {
 
 /// A way for an attempt to fail that another attempt may mend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RetryOn {

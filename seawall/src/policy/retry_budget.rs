@@ -15,9 +15,15 @@ use serde::{Deserialize, Serialize};
 /// window and `min_per_second` for each of its seconds may be spent. Nothing is rounded to less than
 /// it is, and every share from 1 to 100 percent holds as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RetryBudget {
+    /// So many further attempts for each hundred calls of the last ten seconds; 20 unless set, as in
+    /// linkerd, and 10 for hedges.
+    #[cfg_attr(feature = "schema", schemars(range(max = 100)))]
     pub(crate) percent: u32,
+    /// And so many each second besides; 10 unless set, and 1 for hedges.
+    #[cfg_attr(feature = "schema", schemars(range(max = 100_000)))]
     pub(crate) min_per_second: u32,
 }
 

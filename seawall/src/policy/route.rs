@@ -84,6 +84,7 @@ pub struct Route {
 
 /// Which calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Match {
     /// A path, or what a path begins with and `*`; that of a gRPC method is

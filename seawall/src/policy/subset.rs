@@ -21,8 +21,10 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Subset {
+    /// What splits and routes call it.
     pub(crate) name: String,
     /// Endpoints with this tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,12 +80,16 @@ impl Subset {
 
 /// How much of the calls goes to a subset, or to another service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Share {
+    /// The service that this part goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) service: Option<String>,
+    /// The subset that this part goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) subset: Option<String>,
+    /// The size of the part, relative to the others.
     pub(crate) weight: u32,
 }
 
