@@ -9,6 +9,7 @@ use crate::{
     BalancerSnapshot, Config, ConfigBuilder, EndpointSet, Keyed, MakeEndpoint, Once, PickContext,
     Picked, Tried,
     elsewhere::{Elsewhere, Left},
+    link,
     route::Routed,
     shared::{Cached, Nothing, Shared},
     tiers::Tiers,
@@ -105,7 +106,7 @@ impl Picker {
 
     /// A picker over `set`.
     pub fn with_config(set: EndpointSet, config: Config) -> Self {
-        let shared = Shared::new(set, config, Box::new(|_| Ok(())), None);
+        let shared = Shared::new(set, config, Box::new(|_| Ok(())), None, None);
         Self::over(shared, AtResult(AnyError), Once)
     }
 }
@@ -333,10 +334,10 @@ where
     /// When a setting is out of its range, by its name.
     pub fn build(self) -> Result<Balancer<M::Service, T, R>, ConfigError> {
         let Self { set, make, config, admits, track, resend } = self;
-        let make = Box::new(move |endpoint: &_| make.make(endpoint).map_err(Into::into));
+        let (make, connect) = link::split(make);
         let config = config.build()?;
         config.policy.check_size(set.len()).map_err(|error| error.within("policy"))?;
-        let shared = Shared::new(set, config, make, admits);
+        let shared = Shared::new(set, config, make, Some(connect), admits);
         Ok(Balancer::over(shared, track, resend))
     }
 }

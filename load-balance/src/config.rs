@@ -26,6 +26,7 @@ use crate::{
 /// | [`ejection`](ConfigBuilder::ejection) | [`Ejection::new`] |
 /// | [`checks`](ConfigBuilder::checks) | none |
 /// | [`slow_start`](ConfigBuilder::slow_start) | none |
+/// | [`warm_up`](ConfigBuilder::warm_up) | none |
 /// | [`panic_threshold`](ConfigBuilder::panic_threshold) | 50 percent |
 /// | [`retry_after`](ConfigBuilder::retry_after) | up to 30 s |
 /// | [`name`](ConfigBuilder::name) | none |
@@ -74,6 +75,7 @@ pub struct Config {
     pub(crate) ejection: Option<Ejection>,
     pub(crate) checks: Option<ActiveChecks>,
     pub(crate) slow_start: Option<SlowStart>,
+    pub(crate) warm_up: Option<Duration>,
     pub(crate) panic_percent: u8,
     pub(crate) clock: Clock,
     pub(crate) seed: Option<u64>,
@@ -103,6 +105,7 @@ impl Default for Config {
             ejection: Some(Ejection::new()),
             checks: None,
             slow_start: None,
+            warm_up: None,
             // Envoy's.
             panic_percent: 50,
             clock: Clock::fast(),
@@ -211,6 +214,24 @@ impl ConfigBuilder {
         self
     }
 
+    /// Connects to new endpoints, and those that moved, before they get calls; 1 ms to an hour, no
+    /// connection beforehand unless set.
+    ///
+    /// An endpoint gets calls when it is connected. A connection that fails is tried again; after
+    /// `limit` the endpoint gets calls all the same, so that one that cannot be warmed up is not
+    /// kept out: whether it is fit then shows as for any other. Endpoints that are still being
+    /// connected to are used when there are no others, and count neither as well nor as unwell for
+    /// panic and failover. With [`slow_start`](Self::slow_start), the slow start follows.
+    ///
+    /// How to connect is what the factory says: [`MakeEndpoint::connect`](crate::MakeEndpoint),
+    /// which `tonic::MakeChannel` has, and `reqwest::MakeClient` once it is told a URL; closures get
+    /// it by a [`WarmUp`](crate::WarmUp) around them. Without a tokio runtime nobody connects
+    /// beforehand, and new endpoints wait for the limit.
+    pub fn warm_up(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.config.warm_up = limit.into();
+        self
+    }
+
     /// The part of the set that must be well: with less, ejected and critical endpoints are used
     /// again, because the few others would not bear it; 0 to 100 percent, 50 unless set.
     pub fn panic_threshold(mut self, percent: u8) -> Self {
@@ -246,6 +267,12 @@ impl ConfigBuilder {
         if config.retry_after > Duration::from_secs(24 * 60 * 60) {
             let value = format!("{:?}", config.retry_after);
             return Err(ConfigError::new("retry_after", value, "at most a day"));
+        }
+        if let Some(limit) = config.warm_up
+            && !(Duration::from_millis(1)..=Duration::from_secs(60 * 60)).contains(&limit)
+        {
+            let value = format!("{limit:?}");
+            return Err(ConfigError::new("warm_up", value, "1 ms to an hour"));
         }
         config.routes.check()?;
         config.policy.check().map_err(|error| error.within("policy"))?;

@@ -39,8 +39,10 @@ const FAILING: u64 = 16;
 const CRITICAL: u64 = 32;
 /// Its service refuses, or only tries whether it is back.
 const REFUSING: u64 = 64;
-const FLAGS: u32 = 7;
-/// The latest end of an ejection that fits: four and a half years.
+/// The connection to it is being made.
+const COLD: u64 = 128;
+const FLAGS: u32 = 8;
+/// The latest end of an ejection that fits: two years and a quarter.
 const LATEST: u64 = u64::MAX >> FLAGS;
 
 /// The rules of one balancer, and how many of its endpoints they took out.
@@ -66,6 +68,10 @@ pub(crate) struct Health {
     retry_after_max: Duration,
     /// New endpoints wait for their first check to pass.
     gate: bool,
+    /// How long a new endpoint may wait for its connection.
+    warm_up: Option<Duration>,
+    /// Endpoints that wait for it: no part of the numbers that rule panic.
+    cold: AtomicUsize,
     watch: Watch,
     watches_calls: bool,
     chance: Mutex<Rng>,
@@ -90,6 +96,7 @@ pub(crate) struct Record {
     /// How many base times the next ejection adds to the first.
     level: AtomicU32,
     warming_since: AtomicU64,
+    cold_since: AtomicU64,
     returned_at: AtomicU64,
     ejections: AtomicU64,
     /// When the standing last changed.
@@ -127,7 +134,7 @@ impl Costs<'_> {
 }
 
 impl Health {
-    pub(crate) fn new(config: &Config, seed: u64) -> Self {
+    pub(crate) fn new(config: &Config, warms_up: bool, seed: u64) -> Self {
         let watch = config.watch.clone();
         Self {
             clock: config.clock.clone(),
@@ -143,6 +150,8 @@ impl Health {
             panicked: Mutex::new(false),
             retry_after_max: config.retry_after,
             gate: config.checks.as_ref().is_some_and(ActiveChecks::gate),
+            warm_up: config.warm_up.filter(|_| warms_up),
+            cold: AtomicUsize::new(0),
             watches_calls: watch.observer.as_ref().is_some_and(|o| o.watches_calls()),
             watch,
             chance: Mutex::new(Rng::with_seed(seed)),
@@ -162,9 +171,9 @@ impl Health {
         self.ejected.load(Relaxed)
     }
 
-    /// How many endpoints are not well, of those that would get calls.
-    pub(crate) fn unwell(&self) -> usize {
-        self.unwell.load(Relaxed)
+    /// How many endpoints are not well or not connected yet, of those that would get calls.
+    pub(crate) fn out(&self) -> usize {
+        self.unwell.load(Relaxed) + self.cold.load(Relaxed)
     }
 
     /// A call has begun at one of the endpoints.
@@ -191,8 +200,7 @@ impl Health {
     /// How many endpoints are well, and how many there are; at least one each.
     pub(crate) fn well(&self) -> (u64, u64) {
         let endpoints = self.endpoints.load(Relaxed);
-        let unwell = self.unwell.load(Relaxed);
-        (endpoints.saturating_sub(unwell).max(1) as u64, endpoints.max(1) as u64)
+        (endpoints.saturating_sub(self.out()).max(1) as u64, endpoints.max(1) as u64)
     }
 
     /// Whether so few endpoints are well that ejection is ignored.
@@ -203,7 +211,8 @@ impl Health {
 
     #[inline]
     fn panic(&self) -> Panic {
-        let endpoints = self.endpoints.load(Relaxed);
+        let cold = self.cold.load(Relaxed);
+        let endpoints = self.endpoints.load(Relaxed).saturating_sub(cold);
         let well = endpoints.saturating_sub(self.unwell.load(Relaxed));
         Panic { began: well * 100 < endpoints * usize::from(self.panic_percent), well, endpoints }
     }
@@ -400,6 +409,12 @@ impl Health {
         if word & FAILING != 0 {
             return Standing::Ejected;
         }
+        if word & COLD != 0 {
+            if self.waits_for_connection(node, now) {
+                return Standing::Ejected;
+            }
+            self.warmed_up(node);
+        }
         if word & BROKEN != 0 {
             return Standing::Broken;
         }
@@ -420,7 +435,8 @@ impl Health {
     /// The share of its weight that an endpoint has, without bringing it back.
     pub(crate) fn share(&self, node: &Node, now: Instant) -> f64 {
         let word = node.state().word.load(Acquire);
-        if word & (BROKEN | FAILING) != 0 || word >> FLAGS > now.as_nanos() {
+        let cold = word & COLD != 0 && self.waits_for_connection(node, now);
+        if word & (BROKEN | FAILING) != 0 || cold || word >> FLAGS > now.as_nanos() {
             return 0.0;
         }
         match (&self.slow_start, word & WARMING) {
@@ -429,6 +445,23 @@ impl Health {
                 slow_start.share(now.saturating_since(since))
             }
             _ => 1.0,
+        }
+    }
+
+    fn waits_for_connection(&self, node: &Node, now: Instant) -> bool {
+        let since = Instant::from_nanos(node.record().cold_since.load(Relaxed));
+        self.warm_up.is_some_and(|limit| now.saturating_since(since) < limit)
+    }
+
+    /// The endpoint is connected, or its time to connect is over.
+    pub(crate) fn warmed_up(&self, node: &Node) {
+        if !node.state().is_cold() {
+            return;
+        }
+        // Its slow start, if it has one, begins with its calls.
+        node.record().warming_since.store(self.clock.now().as_nanos(), Relaxed);
+        if self.change(node, |word| (word & COLD != 0).then_some(word & !COLD)).is_some() {
+            self.tell_panic();
         }
     }
 
@@ -476,6 +509,11 @@ impl Health {
         match (is_unwell(old), is_unwell(new)) {
             (false, true) => drop(self.unwell.fetch_add(1, Relaxed)),
             (true, false) => drop(self.unwell.fetch_sub(1, Relaxed)),
+            _ => {}
+        }
+        match (old & COLD, new & COLD) {
+            (0, COLD) => drop(self.cold.fetch_add(1, Relaxed)),
+            (COLD, 0) => drop(self.cold.fetch_sub(1, Relaxed)),
             _ => {}
         }
     }
@@ -552,7 +590,9 @@ impl Health {
     pub(crate) fn reset(&self, node: &Node) {
         node.state().rows.store(0, Relaxed);
         node.record().level.store(0, Relaxed);
-        let word = if self.gate { FAILING } else { 0 };
+        let gate = if self.gate { FAILING } else { 0 };
+        node.record().cold_since.store(self.clock.now().as_nanos(), Relaxed);
+        let word = if self.warm_up.is_some() { gate | COLD } else { gate };
         self.change(node, |_| Some(word));
     }
 
@@ -575,7 +615,7 @@ fn is_ejected(word: u64) -> bool {
 }
 
 fn is_unwell(word: u64) -> bool {
-    word >> FLAGS != 0 || word & (FAILING | CRITICAL) != 0
+    word & COLD == 0 && (word >> FLAGS != 0 || word & (FAILING | CRITICAL) != 0)
 }
 
 impl State {
@@ -586,6 +626,8 @@ impl State {
             if word & RESTING != 0 { EndpointState::Resting } else { EndpointState::Ejected }
         } else if word & FAILING != 0 {
             EndpointState::CheckFailing
+        } else if word & COLD != 0 {
+            EndpointState::Connecting
         } else if word & CRITICAL != 0 {
             EndpointState::Critical
         } else if word & BROKEN != 0 {
@@ -604,6 +646,11 @@ impl State {
     pub(crate) fn is_plain(&self) -> bool {
         // Relaxed: 0 announces nothing that would have to be read after it.
         self.word.load(Relaxed) == 0
+    }
+
+    /// Whether the endpoint waits for its connection.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.word.load(Relaxed) & COLD != 0
     }
 
     /// Whether active checks keep the endpoint out.

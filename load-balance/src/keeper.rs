@@ -1,4 +1,4 @@
-//! The task of a balancer: sweeps and active checks.
+//! The task of a balancer: sweeps, active checks and first connections.
 
 use std::{
     collections::HashMap,
@@ -16,6 +16,7 @@ use crate::{
     check::{ActiveChecks, keep_checking},
     node::Node,
     sync::{Mutex, lock},
+    warm_up::Cold,
 };
 
 /// What runs beside the calls, and ends with the last clone of the balancer.
@@ -25,6 +26,9 @@ pub(crate) trait Kept: Send + Sync + 'static {
 
     /// The endpoints that may be picked.
     fn nodes(&self) -> Vec<Arc<Node>>;
+
+    /// Those of them that are to be connected to.
+    fn cold(&self) -> Vec<Cold>;
 }
 
 /// The task, once it is started.
@@ -33,15 +37,21 @@ pub(crate) struct Keeper {
     /// How often to sweep, where there is something to sweep for.
     interval: Option<Duration>,
     checks: Option<ActiveChecks>,
+    /// Whether new endpoints are connected to.
+    connects: bool,
     changed: Arc<Notify>,
     started: AtomicBool,
     task: Mutex<Option<AbortHandle>>,
 }
 
 impl Keeper {
-    pub(crate) fn new(interval: Option<Duration>, checks: Option<ActiveChecks>) -> Self {
+    pub(crate) fn new(
+        interval: Option<Duration>,
+        checks: Option<ActiveChecks>,
+        connects: bool,
+    ) -> Self {
         let (changed, started, task) = Default::default();
-        Self { interval, checks, changed, started, task }
+        Self { interval, checks, connects, changed, started, task }
     }
 
     /// The set has changed.
@@ -51,7 +61,7 @@ impl Keeper {
 
     /// Starts the task where there is a runtime and work, if it has not been.
     pub(crate) fn start<K: Kept>(&self, kept: &Weak<K>) {
-        if self.interval.is_none() && self.checks.is_none() {
+        if self.interval.is_none() && self.checks.is_none() && !self.connects {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
@@ -59,7 +69,13 @@ impl Keeper {
         if self.started.swap(true, Relaxed) {
             return;
         }
-        let work = keep(kept.clone(), self.interval, self.checks.clone(), self.changed.clone());
+        let work = keep(
+            kept.clone(),
+            self.interval,
+            self.checks.clone(),
+            self.connects,
+            self.changed.clone(),
+        );
         *lock(&self.task) = Some(runtime.spawn(work).abort_handle());
     }
 }
@@ -72,13 +88,16 @@ impl Drop for Keeper {
     }
 }
 
-/// Ends its task when dropped.
-struct Checking {
+/// What runs for one endpoint at one address. Ends its task when dropped.
+struct Running {
+    node: Arc<Node>,
     address: Address,
     task: AbortHandle,
 }
 
-impl Drop for Checking {
+type AllRunning = HashMap<EndpointId, Running>;
+
+impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -88,15 +107,21 @@ async fn keep<K: Kept>(
     kept: Weak<K>,
     interval: Option<Duration>,
     checks: Option<ActiveChecks>,
+    connects: bool,
     changed: Arc<Notify>,
 ) {
-    let mut checking: HashMap<EndpointId, Checking> = HashMap::new();
+    let (mut checking, mut connecting) = (AllRunning::new(), AllRunning::new());
     let mut sweep_at = interval.map(|interval| tokio::time::Instant::now() + interval);
     loop {
         if let Some(checks) = &checks {
             // Held for the look alone, so that the balancer can end meanwhile.
             let Some(nodes) = kept.upgrade().map(|kept| kept.nodes()) else { return };
-            follow(&mut checking, nodes, checks);
+            let start = |node: Arc<Node>| (node.clone(), keep_checking(node, checks.clone()));
+            follow(&mut checking, nodes.into_iter().map(start));
+        }
+        if connects {
+            let Some(cold) = kept.upgrade().map(|kept| kept.cold()) else { return };
+            follow(&mut connecting, cold.into_iter().map(|Cold { node, work }| (node, work)));
         }
         let sweep = async {
             match sweep_at {
@@ -115,20 +140,22 @@ async fn keep<K: Kept>(
     }
 }
 
-/// Checks whom nobody checks yet, and no longer those that left or moved.
-fn follow(
-    checking: &mut HashMap<EndpointId, Checking>,
-    nodes: Vec<Arc<Node>>,
-    checks: &ActiveChecks,
-) {
-    let mut before = std::mem::take(checking);
-    for node in nodes {
+/// Starts the work of those for whom nothing runs yet, and ends it for those that left or moved.
+fn follow<F>(running: &mut AllRunning, work: impl Iterator<Item = (Arc<Node>, F)>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut before = std::mem::take(running);
+    for (node, work) in work {
         let (id, address) = (node.id().clone(), node.endpoint().address().clone());
-        let still = before.remove(&id).filter(|checking| checking.address == address);
-        let entry = still.unwrap_or_else(|| Checking {
+        let still = before
+            .remove(&id)
+            .filter(|running| Arc::ptr_eq(&running.node, &node) && running.address == address);
+        let entry = still.unwrap_or_else(|| Running {
+            node,
             address,
-            task: tokio::spawn(keep_checking(node, checks.clone())).abort_handle(),
+            task: tokio::spawn(work).abort_handle(),
         });
-        checking.insert(id, entry);
+        running.insert(id, entry);
     }
 }

@@ -100,6 +100,7 @@ mod tracing;
 mod tried;
 mod view;
 mod wait;
+mod warm_up;
 
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
@@ -123,7 +124,7 @@ pub use key::{HashKey, KeySource, Keyed};
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use key::{KeyFrom, KeyedRequest};
-pub use layer::BalanceLayer;
+pub use layer::{Admits, BalanceLayer, Foretold, Unasked};
 pub use link::MakeEndpoint;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
@@ -145,6 +146,7 @@ pub use tiers::RouteSnapshot;
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use tracing::TracingObserver;
 pub use tried::{Attempt, Tried};
+pub use warm_up::{ConnectFuture, WarmUp, WarmUpFuture};
 
 #[doc = include_str!("guide-by-key.md")]
 pub mod guide_by_key {}

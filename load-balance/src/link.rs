@@ -11,7 +11,11 @@ use std::{
 use arc_swap::ArcSwapOption;
 use seawall_core::{Admission, BoxError, Clock, Endpoint, Instant};
 
-use crate::sync::{Mutex, lock};
+use crate::{
+    ConnectFuture,
+    sync::{Mutex, lock},
+    warm_up::Connect,
+};
 
 /// How long a factory that failed is left alone: long enough not to spin, short enough for a
 /// repaired endpoint not to be missed.
@@ -50,6 +54,15 @@ pub trait MakeEndpoint {
     /// That endpoint is skipped, and the error shown in the balancer's snapshot, until a later try
     /// succeeds.
     fn make(&self, endpoint: &Endpoint) -> Result<Self::Service, Self::Error>;
+
+    /// Makes the service of `endpoint` and connects it, where
+    /// [`ConfigBuilder::warm_up`](crate::ConfigBuilder::warm_up) asks for connections before calls.
+    /// `None`, as unless implemented, when there is nothing to do beforehand: the first call makes
+    /// the service. See [`WarmUp`](crate::WarmUp) for factories that are closures.
+    fn connect(&self, endpoint: &Endpoint) -> Option<ConnectFuture<Self::Service>> {
+        let _ = endpoint;
+        None
+    }
 }
 
 impl<F, S, E> MakeEndpoint for F
@@ -66,6 +79,22 @@ where
 }
 
 pub(crate) type Make<S> = dyn Fn(&Endpoint) -> Result<S, BoxError> + Send + Sync;
+
+/// The two uses of one factory.
+pub(crate) type Factory<S> = (Box<Make<S>>, Box<Connect<S>>);
+
+/// What a balancer does with a factory: make a service, and connect one.
+pub(crate) fn split<M>(make: M) -> Factory<M::Service>
+where
+    M: MakeEndpoint + Send + Sync + 'static,
+{
+    let make = Arc::new(make);
+    let connects = make.clone();
+    (
+        Box::new(move |endpoint| make.make(endpoint).map_err(Into::into)),
+        Box::new(move |endpoint| connects.connect(endpoint)),
+    )
+}
 
 /// The connection to one address. An endpoint that moves gets a new one.
 pub(crate) struct Link<S> {

@@ -29,8 +29,8 @@ use seawall_core::{
 use tower_service::Service;
 
 use crate::{
-    Attempt, Balancer, BalancerBuilder, ConfigBuilder, EndpointSet, HashKey, JudgeUnsent,
-    MakeEndpoint, Picked, Resend, Tried, Unsent, resend::rejected,
+    Attempt, Balancer, BalancerBuilder, ConfigBuilder, ConnectFuture, EndpointSet, HashKey,
+    JudgeUnsent, MakeEndpoint, Picked, Resend, Tried, Unsent, resend::rejected,
 };
 
 pub use crate::check::http::HttpCheck;
@@ -113,6 +113,7 @@ type Configure = dyn Fn(&Endpoint) -> ClientBuilder + Send + Sync;
 pub struct MakeClient {
     host: Arc<str>,
     configure: Arc<Configure>,
+    warm_up: Option<Url>,
 }
 
 impl MakeClient {
@@ -120,7 +121,7 @@ impl MakeClient {
     pub fn new(host: impl Into<Arc<str>>) -> Self {
         let configure =
             |_: &Endpoint| Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy();
-        Self { host: host.into(), configure: Arc::new(configure) }
+        Self { host: host.into(), configure: Arc::new(configure), warm_up: None }
     }
 
     /// Begins each client with a builder of the user's, in place of the default one.
@@ -130,6 +131,15 @@ impl MakeClient {
         F: Fn(&Endpoint) -> ClientBuilder + Send + Sync + 'static,
     {
         self.configure = Arc::new(configure);
+        self
+    }
+
+    /// Asks each endpoint for the head of `url` (HEAD), a URL of the service, where
+    /// [`ConfigBuilder::warm_up`] wants a connection before calls: reqwest has no other way to
+    /// connect. Any answer will do, be it a 404; the connection waits in the client's pool.
+    #[must_use]
+    pub fn warm_up(mut self, url: Url) -> Self {
+        self.warm_up = Some(url);
         self
     }
 }
@@ -142,6 +152,17 @@ impl MakeEndpoint for MakeClient {
         let resolver =
             ResolveToEndpoint { host: self.host.clone(), address: endpoint.address().clone() };
         (self.configure)(endpoint).dns_resolver(resolver).build()
+    }
+
+    fn connect(&self, endpoint: &Endpoint) -> Option<ConnectFuture<Client>> {
+        let url = self.warm_up.clone()?;
+        let client = self.make(endpoint);
+        Some(Box::pin(async move {
+            let client = client?;
+            // Read to its end, because only then does the connection return to the pool.
+            client.head(url).send().await?.bytes().await?;
+            Ok(client)
+        }))
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     tiers::Tiers,
     view::Field,
     wait::Waiting,
+    warm_up::{Cold, Connect, Warmer},
 };
 
 /// The golden ratio in 64 bits: the seeds that it steps through do not repeat.
@@ -49,6 +50,7 @@ pub(crate) struct Shared<S> {
     pub(crate) turn: Turn,
     make: Box<Make<S>>,
     keeper: Keeper,
+    warmer: Option<Warmer<S>>,
     admits: Option<fn(&S) -> Admission>,
     pub(crate) wait: Duration,
     pub(crate) max_picks: u8,
@@ -122,18 +124,21 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         set: EndpointSet,
         config: Config,
         make: Box<Make<S>>,
+        connect: Option<Box<Connect<S>>>,
         admits: Option<fn(&S) -> Admission>,
     ) -> Arc<Self> {
         let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
         let start = Rng::with_seed(seed).u16(..);
         let sweeps = config.ejection.as_ref().and_then(Ejection::sweeps);
+        let warmer =
+            connect.zip(config.warm_up).map(|(connect, limit)| Warmer::new(connect, limit));
         let shared = Arc::new_cyclic(|weak: &Weak<Self>| Self {
             current: Current {
                 members: ArcSwap::from_pointee(Members::empty(&config.policy)),
                 version: AtomicU64::new(0),
             },
             history: Mutex::default(),
-            health: Arc::new(Health::new(&config, seed.rotate_left(32))),
+            health: Arc::new(Health::new(&config, warmer.is_some(), seed.rotate_left(32))),
             waiting: Arc::default(),
             set: set.clone(),
             policy: config.policy,
@@ -151,7 +156,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                     make(endpoint)
                 })
             },
-            keeper: Keeper::new(sweeps, config.checks),
+            keeper: Keeper::new(sweeps, config.checks, warmer.is_some()),
+            warmer,
             admits,
             wait: config.wait_for_endpoints,
             max_picks: config.max_picks,
@@ -406,6 +412,10 @@ impl<S: Clone + Send + Sync + 'static> Kept for Shared<S> {
 
     fn nodes(&self) -> Vec<Arc<Node>> {
         self.load().entries.iter().map(|entry| entry.node.clone()).collect()
+    }
+
+    fn cold(&self) -> Vec<Cold> {
+        self.warmer.as_ref().map_or_else(Vec::new, |warmer| warmer.work(&self.load().entries))
     }
 }
 

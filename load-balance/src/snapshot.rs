@@ -36,6 +36,8 @@ pub enum EndpointState {
     Resting,
     /// Its active checks fail, or have not passed yet.
     CheckFailing,
+    /// The connection to it is being made, see [`ConfigBuilder::warm_up`](crate::ConfigBuilder).
+    Connecting,
     /// Its registry says that it does not work.
     Critical,
     /// Its service cannot be made.

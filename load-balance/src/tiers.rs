@@ -159,7 +159,7 @@ impl Tiers {
 
     fn loads<S>(&self, entries: &[Entry<S>], health: &Health) -> arc_swap::Guard<Arc<Loads>> {
         let loads = self.loads.load();
-        let old = loads.sick != health.unwell()
+        let old = loads.sick != health.out()
             || loads.unwell && {
                 let (each, least) = BELIEVED;
                 let believed = least.max(each.saturating_mul(entries.len() as u32));
@@ -282,7 +282,7 @@ impl Leaf {
 impl Loads {
     fn of<S>(subsets: &[Subset], routes: &Routes, entries: &[Entry<S>], health: &Health) -> Self {
         // Read first: one that fails while this counts makes it count again.
-        let sick = health.unwell();
+        let sick = health.out();
         let now = health.clock.now();
         let count = |leaf: &Leaf| {
             let well = leaf.places.iter().filter(|at| {
@@ -290,12 +290,16 @@ impl Loads {
                 // One that could not be made counts again when it may be tried again.
                 !entry.critical && (health.share(&entry.node, now) > 0.0 || entry.may_recover(now))
             });
-            Count { well: well.count(), all: leaf.places.len() }
+            let cold = |at: &&u32| entries[**at as usize].node.state().is_cold();
+            // As for panic, those that are not connected yet do not count.
+            let cold = leaf.places.iter().filter(cold).count();
+            Count { well: well.count(), all: leaf.places.len() - cold }
         };
         let mut unwell = false;
         let tiers = subsets.iter().map(|subset| {
             let counts: Vec<_> = subset.tiers.iter().map(|tier| count(&tier.whole)).collect();
-            unwell |= counts.iter().any(|count| count.well < count.all);
+            let whole = subset.tiers.iter().map(|tier| tier.whole.places.len());
+            unwell |= counts.iter().zip(whole).any(|(count, whole)| count.well < whole);
             let (percents, short) = loads::priorities(&counts, routes.failover.overprovisioning);
             let loads =
                 subset.tiers.iter().zip(counts).zip(percents).map(|((tier, own), percent)| {

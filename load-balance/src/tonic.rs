@@ -19,8 +19,8 @@ use seawall_core::{
 };
 
 use crate::{
-    Balancer, BalancerBuilder, ConfigBuilder, EndpointSet, HashKey, JudgeUnsent, MakeEndpoint,
-    Resend, Tried, Unsent, resend::rejected,
+    Balancer, BalancerBuilder, ConfigBuilder, ConnectFuture, EndpointSet, HashKey, JudgeUnsent,
+    MakeEndpoint, Resend, Tried, Unsent, resend::rejected,
 };
 
 pub use crate::check::grpc::GrpcCheck;
@@ -158,17 +158,28 @@ impl MakeEndpoint for MakeChannel {
     type Error = BoxError;
 
     fn make(&self, endpoint: &Endpoint) -> Result<Channel, BoxError> {
+        Ok(self.endpoint(endpoint)?.connect_lazy())
+    }
+
+    /// A channel that is connected, over TLS where it is configured.
+    fn connect(&self, endpoint: &Endpoint) -> Option<ConnectFuture<Channel>> {
+        let channel = self.endpoint(endpoint);
+        Some(Box::pin(async move { Ok(channel?.connect().await?) }))
+    }
+}
+
+impl MakeChannel {
+    fn endpoint(&self, endpoint: &Endpoint) -> Result<transport::Endpoint, BoxError> {
         let uri = Uri::builder()
             .scheme(self.scheme)
             .authority(endpoint.address().to_string())
             .path_and_query("/")
             .build()?;
         let channel = transport::Endpoint::from(uri).connect_timeout(CONNECT_TIMEOUT);
-        let channel = match &self.configure {
-            Some(configure) => configure(endpoint, channel)?,
-            None => channel,
-        };
-        Ok(channel.connect_lazy())
+        match &self.configure {
+            Some(configure) => configure(endpoint, channel),
+            None => Ok(channel),
+        }
     }
 }
 

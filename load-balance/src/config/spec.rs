@@ -31,6 +31,8 @@ pub(super) struct Spec {
     max_picks: Option<u8>,
     ejection: Option<OrOff<Ejection>>,
     slow_start: Option<SlowStartSpec>,
+    #[serde(default, with = "duration::option")]
+    warm_up: Option<Duration>,
     panic_threshold: Option<u8>,
     seed: Option<u64>,
 }
@@ -121,6 +123,9 @@ impl TryFrom<Spec> for Config {
         }
         if let Some(slow_start) = spec.slow_start {
             builder = builder.slow_start(slow_start.into_slow_start());
+        }
+        if let Some(limit) = spec.warm_up {
+            builder = builder.warm_up(limit);
         }
         if let Some(percent) = spec.panic_threshold {
             builder = builder.panic_threshold(percent);
@@ -242,7 +247,7 @@ mod tests {
                     "max_percent": 30, "last": true, "abandoned_after": "200ms"
                 },
                 "slow_start": {"window": "30s", "min_percent": 5, "aggression": 1.5},
-                "panic_threshold": 40, "seed": 9
+                "warm_up": "2s", "panic_threshold": 40, "seed": 9
             }"#,
         )
         .unwrap();
@@ -288,6 +293,7 @@ mod tests {
             .max_picks(3)
             .ejection(ejection)
             .slow_start(slow_start)
+            .warm_up(2 * SECOND)
             .panic_threshold(40)
             .seed(9)
             .build()
