@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use seawall_circuit_breaker::{
     Admit, CircuitBreaker, Config, OwnedPermit, Rejected, registry::Registry,
 };
-use seawall_core::{Admission, ConfigError, Endpoint, Reason, Rejection};
+use seawall_core::{Admission, Clock, ConfigError, Endpoint, Reason, Rejection};
 
 use crate::policy::{Match, Policy, Scope, Transport};
 
@@ -14,6 +14,7 @@ use crate::policy::{Match, Policy, Scope, Transport};
 #[derive(Clone, Debug)]
 pub(crate) struct Breakers {
     service: Arc<str>,
+    clock: Clock,
     config: Arc<ArcSwap<Config>>,
     /// What all endpoints share, if they do.
     shared: Option<Breaker>,
@@ -75,13 +76,15 @@ impl Breakers {
         policy: &Policy,
         service: &Arc<str>,
         transport: Transport,
+        clock: &Clock,
     ) -> Result<Self, ConfigError> {
         let current = config(policy, service)?;
         let config = Arc::new(ArcSwap::from_pointee(current.clone()));
         let shared = match policy.circuit_breaker.scope_of() {
             Scope::Endpoint => None,
             Scope::Service => {
-                let breaker = CircuitBreaker::builder(current).named(service.clone()).build();
+                let breaker = CircuitBreaker::builder(current).clock(clock.clone());
+                let breaker = breaker.named(service.clone()).build();
                 Some(Breaker::One(breaker))
             }
             Scope::Method => {
@@ -90,17 +93,22 @@ impl Breakers {
                 let breakers = Registry::builder_with(move |_| Config::clone(&config.load()));
                 let routes = (transport == Transport::Http)
                     .then(|| Arc::new(ArcSwap::from_pointee(routes(policy))));
-                let breakers = breakers.named(named).build()?;
+                let breakers = breakers.named(named).clock(clock.clone()).build()?;
                 Some(Breaker::Methods(Methods { breakers, routes }))
             }
         };
-        Ok(Self { service: service.clone(), config, shared })
+        Ok(Self { service: service.clone(), clock: clock.clone(), config, shared })
     }
 
     pub(crate) fn make(&self, endpoint: &Endpoint) -> Breaker {
         self.shared.clone().unwrap_or_else(|| {
             let config = Config::clone(&self.config.load());
-            Breaker::One(CircuitBreaker::builder(config).named(endpoint.id().as_str()).build())
+            Breaker::One(
+                CircuitBreaker::builder(config)
+                    .clock(self.clock.clone())
+                    .named(endpoint.id().as_str())
+                    .build(),
+            )
         })
     }
 

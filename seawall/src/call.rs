@@ -44,6 +44,7 @@ impl Caller {
     /// same.
     pub(crate) fn new<'a>(
         name: &str,
+        clock: &Clock,
         policy: Policy,
         limit: Option<Arc<Limit>>,
         kin: impl IntoIterator<Item = &'a Self>,
@@ -62,11 +63,12 @@ impl Caller {
         }
         // It was accepted when the policy was checked.
         let config = policy.throttle.as_ref().and_then(|throttle| throttle.config().ok());
-        let throttle =
-            throttle.or_else(|| config.map(|config| Throttle::builder(config).named(name).build()));
+        let throttle = throttle.or_else(|| {
+            config.map(|config| Throttle::builder(config).named(name).clock(clock.clone()).build())
+        });
         let budget =
-            budget.unwrap_or_else(|| Arc::new(Budget::new(policy.retries.budget, Clock::fast())));
-        let fresh = |hedge| Arc::new(Hedging::new(hedge, Clock::fast()));
+            budget.unwrap_or_else(|| Arc::new(Budget::new(policy.retries.budget, clock.clone())));
+        let fresh = |hedge| Arc::new(Hedging::new(hedge, clock.clone()));
         let hedging = hedging.or_else(|| policy.hedge.map(fresh));
         Self { policy: Arc::new(policy), limit, budget, hedging, throttle }
     }

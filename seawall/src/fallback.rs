@@ -19,6 +19,7 @@ use crate::{
     call::{Begin, Caller},
     policy::Policy,
     protocol::Protocol,
+    setup::Given,
 };
 
 /// A function that may have an answer to a failed call.
@@ -80,13 +81,9 @@ pub(crate) struct Fallback {
 impl Fallback {
     /// The fallbacks of calls that `caller` makes, if its policy has any or there is a function. What
     /// `before` keeps stays.
-    pub(crate) fn new(
-        caller: &Caller,
-        function: Option<&Arc<Function>>,
-        before: Option<&Self>,
-    ) -> Option<Arc<Self>> {
+    pub(crate) fn new(caller: &Caller, given: &Given, before: Option<&Self>) -> Option<Arc<Self>> {
         let policy = caller.policy.fallback.as_ref();
-        if policy.is_none() && function.is_none() {
+        if policy.is_none() && given.function.is_none() {
             return None;
         }
         let service = policy.and_then(|policy| policy.service.as_ref());
@@ -99,8 +96,8 @@ impl Fallback {
                 Some(service) => caller.for_fallback(service.timeout),
                 None => caller.clone(),
             },
-            responses: stale.map(|stale| Responses::new(stale, before)),
-            function: function.cloned(),
+            responses: stale.map(|stale| Responses::new(stale, &given.clock, before)),
+            function: given.function.clone(),
             // It was accepted when the policy was checked.
             value: value.and_then(|value| value.answer().ok()),
         }))

@@ -80,9 +80,9 @@ impl GrpcBuilder {
     pub fn build(self) -> Result<GrpcClient, BuildError> {
         let Self { setup, make: channels } = self;
         let (service, policy) = (setup.service.clone(), setup.policy.clone());
-        let function = setup.function.clone();
+        let given = setup.given.clone();
         let target = move |service: &Arc<str>, policy: &Policy| {
-            let breakers = Breakers::new(policy, service, Transport::Grpc)?;
+            let breakers = Breakers::new(policy, service, Transport::Grpc, &setup.given.clock)?;
             let bounds = Arc::new(ArcSwap::from_pointee(policy.bounds(Transport::Grpc)));
             let (channels, made, held) = (channels.clone(), breakers.clone(), bounds.clone());
             let make = move |endpoint: &Endpoint| {
@@ -101,8 +101,7 @@ impl GrpcBuilder {
                 .build()?;
             Ok(Target { service: service.clone(), balancer, breakers, bounds })
         };
-        let live =
-            Arc::new(Live::new(&service, policy, Transport::Grpc, function, Box::new(target))?);
+        let live = Arc::new(Live::new(&service, policy, Transport::Grpc, given, Box::new(target))?);
         Ok(GrpcClient { service, live })
     }
 }

@@ -74,9 +74,9 @@ impl HttpBuilder {
     pub fn build(self) -> Result<HttpClient, BuildError> {
         let Self { setup, make: clients } = self;
         let (service, policy) = (setup.service.clone(), setup.policy.clone());
-        let function = setup.function.clone();
+        let given = setup.given.clone();
         let target = move |service: &Arc<str>, policy: &Policy| {
-            let breakers = Breakers::new(policy, service, Transport::Http)?;
+            let breakers = Breakers::new(policy, service, Transport::Http, &setup.given.clock)?;
             let bounds = Arc::new(ArcSwap::from_pointee(policy.bounds(Transport::Http)));
             let (clients, made, held) = (clients.clone(), breakers.clone(), bounds.clone());
             let make = move |endpoint: &Endpoint| {
@@ -97,8 +97,7 @@ impl HttpBuilder {
                 .build()?;
             Ok(Target { service: service.clone(), balancer, breakers, bounds })
         };
-        let live =
-            Arc::new(Live::new(&service, policy, Transport::Http, function, Box::new(target))?);
+        let live = Arc::new(Live::new(&service, policy, Transport::Http, given, Box::new(target))?);
         let unused = Client::builder().no_proxy().build();
         let unused = unused.map_err(|error| BuildError::Transport(error.into()))?;
         Ok(HttpClient { service, live, priority: None, unused })

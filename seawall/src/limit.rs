@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use seawall_core::{ConfigError, Rejection};
+use seawall_core::{Clock, ConfigError, Rejection};
 #[cfg(feature = "redis")]
 use seawall_rate_limit::redis::RedisLimiter;
 use seawall_rate_limit::{Quota, RateLimiter, Rejected};
@@ -47,12 +47,13 @@ impl Limit {
     pub(crate) fn of(
         policy: &Policy,
         name: &str,
+        clock: &Clock,
         running: Option<&Self>,
     ) -> Result<Option<Arc<Self>>, ConfigError> {
         let Some(policy) = &policy.rate_limit else { return Ok(None) };
         let quota = Quota::new(policy.limit.get(), policy.period).burst(policy.burst_of());
         let running = running.filter(|running| running.limiter.is_of(policy.shared.as_ref()));
-        let made = Limiter::new(name, quota, policy.shared.as_ref());
+        let made = Limiter::new(name, clock, quota, policy.shared.as_ref());
         let made = made.map_err(|error| error.within("rate_limit"))?;
         let (limiter, counts) = match running {
             Some(running) => (running.limiter.clone(), running.counts.clone()),
@@ -115,9 +116,14 @@ impl Limit {
 }
 
 impl Limiter {
-    fn new(name: &str, quota: Quota, shared: Option<&Shared>) -> Result<Self, ConfigError> {
+    fn new(
+        name: &str,
+        clock: &Clock,
+        quota: Quota,
+        shared: Option<&Shared>,
+    ) -> Result<Self, ConfigError> {
         match shared {
-            None => Ok(Self::Own(RateLimiter::new(quota)?.named(name))),
+            None => Ok(Self::Own(RateLimiter::new(quota)?.named(name).with_clock(clock.clone()))),
             #[cfg(feature = "redis")]
             Some(shared) => Ok(Self::Shared(shared.limiter(name, quota)?, shared.clone())),
             #[cfg(not(feature = "redis"))]

@@ -20,10 +20,11 @@ use crate::{
     BuildError, Error,
     breakers::{Breaker, Breakers},
     call::Caller,
-    fallback::{Degrade, Fallback, Function},
+    fallback::{Degrade, Fallback},
     limit::Limit,
     policy::{Bounds, Policy, PolicyError, Transport},
     pool::Pool,
+    setup::Given,
     way::Way,
 };
 
@@ -79,7 +80,7 @@ type MakeTarget<B> = dyn Fn(&Arc<str>, &Policy) -> Result<Target<B>, BuildError>
 pub(crate) struct Live<B> {
     plan: ArcSwap<Plan<B>>,
     transport: Transport,
-    function: Option<Arc<Function>>,
+    given: Given,
     make: Box<MakeTarget<B>>,
     /// One change at a time.
     changing: Mutex<()>,
@@ -113,17 +114,17 @@ impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
         service: &Arc<str>,
         policy: Policy,
         transport: Transport,
-        function: Option<Arc<Function>>,
+        given: Given,
         make: Box<MakeTarget<B>>,
     ) -> Result<Self, BuildError> {
         policy.check()?;
         policy.check_for(transport)?;
-        let plan = Plan::new(service, policy, function.as_ref(), None, &*make)?;
+        let plan = Plan::new(service, policy, &given, None, &*make)?;
         plan.keep_settings();
         Ok(Self {
             plan: ArcSwap::from_pointee(plan),
             transport,
-            function,
+            given,
             make,
             changing: Mutex::new(()),
             tasks: Mutex::new(Vec::new()),
@@ -157,7 +158,7 @@ impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
         policy.check_for(self.transport)?;
         now.policy.check_change(&policy)?;
         let service = now.targets[0].service.clone();
-        let plan = Plan::new(&service, policy, self.function.as_ref(), Some(&now), &*self.make)?;
+        let plan = Plan::new(&service, policy, &self.given, Some(&now), &*self.make)?;
         // Nothing below can fail.
         for target in &plan.targets {
             if now.targets.iter().any(|known| known.service == target.service) {

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, sync::Arc};
 
-use seawall_core::{ConfigError, Endpoint, EndpointId};
+use seawall_core::{Clock, ConfigError, Endpoint, EndpointId};
 use seawall_discovery::Resolver;
 use seawall_load_balance::{self as load_balance, EndpointSet};
 
@@ -54,7 +54,15 @@ impl<M> ClientBuilder<M> {
         F: Fn(Failed) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Option<Answer>> + Send + 'static,
     {
-        self.setup.function = Some(Arc::new(move |failed| Box::pin(fallback(failed))));
+        self.setup.given.function = Some(Arc::new(move |failed| Box::pin(fallback(failed))));
+        self
+    }
+
+    /// Has breakers, ejections, slow starts, limits, budgets and what is kept of responses go by this
+    /// clock: for tests that cannot wait for a minute. Time-outs and pauses are those of tokio, and the
+    /// time of a shared limit is that of Redis.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.setup.given.clock = clock;
         self
     }
 
@@ -63,6 +71,13 @@ impl<M> ClientBuilder<M> {
         self.setup.policy = policy;
         self
     }
+}
+
+/// What a client was given in code, which no policy changes.
+#[derive(Clone, Default)]
+pub(crate) struct Given {
+    pub(crate) function: Option<Arc<Function>>,
+    pub(crate) clock: Clock,
 }
 
 /// Where the endpoints of a service come from.
@@ -75,13 +90,18 @@ enum Source {
 pub(crate) struct Setup {
     pub(crate) service: Arc<str>,
     pub(crate) policy: Policy,
-    pub(crate) function: Option<Arc<Function>>,
+    pub(crate) given: Given,
     source: Source,
 }
 
 impl Setup {
     pub(crate) fn new(service: Arc<str>) -> Self {
-        Self { service, policy: Policy::default(), function: None, source: Source::Nowhere }
+        Self {
+            service,
+            policy: Policy::default(),
+            given: Given::default(),
+            source: Source::Nowhere,
+        }
     }
 
     /// How the endpoints of `service` are picked.
@@ -99,6 +119,7 @@ impl Setup {
         let config =
             load_balance::ConfigBuilder::from(policy.load_balance.config().map_err(within)?)
                 .name(service.clone())
+                .clock(self.given.clock.clone())
                 .ejection(ejection);
         // Subsets are parts of the client's own service.
         let config = if *service == self.service { config.split(policy.parts()?) } else { config };

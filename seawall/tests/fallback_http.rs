@@ -18,7 +18,7 @@ use axum::{
 };
 use seawall::{
     Answer, Because, Degraded, DegradedFrom, Failed,
-    core::{Endpoint, Reason},
+    core::{Clock, Endpoint, Reason},
     discovery::Fixed,
     http::{HttpBuilder, HttpClient},
     policy::{CircuitBreaker, Fallback, Policy, Stale, Value},
@@ -167,11 +167,17 @@ async fn the_last_good_response_is_given_to_who_asked_for_it() {
 #[tokio::test]
 async fn a_response_that_is_too_old_is_not_given() {
     let (address, fails) = pages().await;
-    let stale = Stale::new().max_age(Duration::from_millis(100));
-    let client = client(at(&address), Policy::new().fallback(Fallback::new().stale(stale)));
+    let (clock, time) = Clock::manual();
+    let stale = Stale::new().max_age(Duration::from_secs(60));
+    let policy = Policy::new().fallback(Fallback::new().stale(stale));
+    let client = client(at(&address).clock(clock), policy);
     get(&client, "/a").await.text().await.unwrap();
     fails.store(true, Relaxed);
-    tokio::time::sleep(Duration::from_millis(120)).await;
+    time.advance(Duration::from_secs(60));
+    let response = get(&client, "/a").await;
+    let age = DegradedFrom::Stale { age: Duration::from_secs(60) };
+    assert_eq!(degraded(&response).unwrap().from, age);
+    time.advance(Duration::from_millis(1));
     assert_eq!(get(&client, "/a").await.status(), 502);
 }
 

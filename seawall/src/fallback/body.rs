@@ -111,6 +111,7 @@ mod tests {
 
     use http::StatusCode;
     use http_body_util::{BodyExt, Full, StreamBody};
+    use seawall_core::Clock;
 
     use super::{
         super::stale::{Key, Responses},
@@ -138,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_whole_is_kept_and_one_that_is_dropped_is_not() {
-        let responses = Responses::new(&Stale::new(), None);
+        let responses = Responses::new(&Stale::new(), &Clock::fast(), None);
         let mut body = AnswerBody::recorded(Sent::from("abc"), recorder(&responses), |_| true);
         drop(AnswerBody::recorded(Sent::from("abc"), recorder(&responses), |_| true));
         assert!(responses.find(&[]).is_none());
@@ -162,7 +163,7 @@ mod tests {
             StreamBody::new(futures::stream::iter(frames))
         };
         for (status, kept) in [(None, false), (Some("14"), false), (Some("0"), true)] {
-            let responses = Responses::new(&Stale::new(), None);
+            let responses = Responses::new(&Stale::new(), &Clock::fast(), None);
             let body = AnswerBody::recorded(frames(status), recorder(&responses), ok);
             body.collect().await.unwrap();
             assert_eq!(responses.find(&[]).is_some(), kept, "{status:?}");

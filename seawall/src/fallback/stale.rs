@@ -87,7 +87,7 @@ struct Entry {
 
 impl Responses {
     /// With what `before` keeps, whatever its settings.
-    pub(crate) fn new(policy: &Stale, before: Option<&Self>) -> Self {
+    pub(crate) fn new(policy: &Stale, clock: &Clock, before: Option<&Self>) -> Self {
         // A policy whose names are none was refused before.
         let own = policy.vary.iter().filter_map(|name| name.parse().ok());
         let settings = Settings {
@@ -100,7 +100,7 @@ impl Responses {
             None => Arc::new(Shared {
                 kept: Mutex::default(),
                 receiving: AtomicUsize::new(0),
-                clock: Clock::fast(),
+                clock: clock.clone(),
             }),
         };
         Self { settings: Arc::new(settings), shared }
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     fn responses(stale: &Stale) -> Responses {
-        Responses::new(stale, None)
+        Responses::new(stale, &Clock::fast(), None)
     }
 
     fn whole(body: &'static [u8]) -> Whole {
@@ -287,8 +287,8 @@ mod tests {
     #[test]
     fn what_is_too_old_is_not_given() {
         let (clock, time) = Clock::manual();
-        let mut responses = responses(&Stale::new().max_age(Duration::from_secs(10)));
-        Arc::get_mut(&mut responses.shared).unwrap().clock = clock;
+        let stale = Stale::new().max_age(Duration::from_secs(10));
+        let responses = Responses::new(&stale, &clock, None);
         responses.keep(vec![1], whole(b"a"));
         time.advance(Duration::from_secs(10));
         assert_eq!(responses.find(&[1]).unwrap().1, Duration::from_secs(10));

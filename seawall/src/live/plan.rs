@@ -8,9 +8,10 @@ use super::{Call, MakeTarget, Target};
 use crate::{
     BuildError,
     call::Caller,
-    fallback::{Fallback, Function},
+    fallback::Fallback,
     limit::Limit,
     policy::{Match, Policy, Share},
+    setup::Given,
     way::Way,
 };
 
@@ -43,7 +44,7 @@ impl<B: Clone> Plan<B> {
     pub(super) fn new(
         service: &Arc<str>,
         policy: Policy,
-        function: Option<&Arc<Function>>,
+        given: &Given,
         old: Option<&Self>,
         make: &MakeTarget<B>,
     ) -> Result<Self, BuildError> {
@@ -57,15 +58,21 @@ impl<B: Clone> Plan<B> {
         };
         let base = policy.without_routes();
         let before = old.map(|old| &old.rest);
-        let limit = Limit::of(&base, service, before.and_then(|old| old.caller.limit.as_deref()))?;
-        let mut base = Caller::new(service, base, limit, before.map(|old| &old.caller));
+        let limit = Limit::of(
+            &base,
+            service,
+            &given.clock,
+            before.and_then(|old| old.caller.limit.as_deref()),
+        )?;
+        let mut base =
+            Caller::new(service, &given.clock, base, limit, before.map(|old| &old.caller));
         // What a throttle has counted goes on under other settings.
         let throttles = (&mut base.throttle, before.map(|old| &old.caller.throttle));
         if let (Some(throttle), Some(Some(running))) = throttles {
             throttle.clone_from(running);
         }
         let all = parts(&policy.split, &mut place);
-        let rest = Branch::new(base.clone(), all, function, before, &mut place);
+        let rest = Branch::new(base.clone(), all, given, before, &mut place);
         let mut routes = Vec::with_capacity(policy.routes.len());
         for (at, route) in policy.routes.iter().enumerate() {
             let effective = policy.of_route(at).map_err(|error| {
@@ -78,11 +85,12 @@ impl<B: Clone> Plan<B> {
                 base.limit.clone()
             } else {
                 let before = before.and_then(|before| before.caller.limit.as_deref());
-                Limit::of(&effective, &title, before)
+                Limit::of(&effective, &title, &given.clock, before)
                     .map_err(|error| error.within(&route.title(at)))?
             };
             let kin = before.map(|before| &before.caller);
-            let caller = Caller::new(&title, effective, limit, [&base].into_iter().chain(kin));
+            let caller =
+                Caller::new(&title, &given.clock, effective, limit, [&base].into_iter().chain(kin));
             let mut parts = parts(&route.split, &mut place);
             let only = &mut parts[0];
             if let Some(service) = &route.service {
@@ -91,7 +99,7 @@ impl<B: Clone> Plan<B> {
             if let Some(subset) = &route.subset {
                 only.subset = Some(subset.as_str().into());
             }
-            let branch = Branch::new(caller, parts, function, before, &mut place);
+            let branch = Branch::new(caller, parts, given, before, &mut place);
             routes.push((route.matches.clone(), branch));
         }
         let mut targets = Vec::with_capacity(names.len());
@@ -158,12 +166,12 @@ impl Branch {
     fn new(
         caller: Caller,
         parts: Vec<Part>,
-        function: Option<&Arc<Function>>,
+        given: &Given,
         before: Option<&Self>,
         place: &mut impl FnMut(&str) -> usize,
     ) -> Self {
         let before = before.and_then(|before| before.fallback.as_deref());
-        let fallback = Fallback::new(&caller, function, before);
+        let fallback = Fallback::new(&caller, given, before);
         let service = fallback.as_ref().and_then(|fallback| fallback.service.as_deref());
         Self { instead: service.map(place), caller, parts, fallback }
     }
