@@ -365,7 +365,8 @@ mod tests {
 
     #[test]
     fn the_time_is_capped_as_a50_says_and_jitter_comes_on_top() {
-        // min(base x multiplier, max(base, max)), of which 30 s and 300 s are the defaults.
+        // https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md, "Outlier
+        // Detection Behavior": min(base x multiplier, max(base, max)); 30 s and 300 s are defaults.
         let rules = Ejection::new();
         for (multiplier, seconds) in [(1, 30), (2, 60), (9, 270), (10, 300), (11, 300), (99, 300)] {
             assert_eq!(rules.time(multiplier - 1, 0.0).as_secs(), seconds, "{multiplier}");

@@ -15,7 +15,8 @@ use crate::{HashKey, JudgeUnsent, Resend, Tried, Unsent};
 /// times the over-provisioning factor, at most 100. Levels take as much as their health, the first
 /// ones first. Where all healths together come to less than 100, they are scaled up, and what
 /// rounding leaves goes to the first level that has any: as Envoy's program does, where its
-/// documentation spreads it.
+/// documentation spreads it. Then the panic threshold counts for each level; where all levels panic,
+/// calls go by their numbers of endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failover {
     pub(crate) overprovisioning: u32,
@@ -48,8 +49,9 @@ impl Default for Failover {
 ///
 /// Envoy's zone-aware routing. Where the zone has at least that part of the endpoints that it has of
 /// the clients, all calls stay. Else the part that the endpoints can bear stays, and the others go
-/// to zones with more endpoints than clients, in proportion to what they have to spare. It is off
-/// while too few endpoints are well, while a level panics, and where there is one zone only.
+/// to zones with more endpoints than clients, in proportion to what they have to spare; where none
+/// has, by their numbers of endpoints, where Envoy draws a zone blindly. It holds in every priority,
+/// where Envoy knows zones in the first alone. It is off while too few endpoints are well, while a level panics, and where there is one zone only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneAware {
     pub(crate) zone: Arc<str>,

@@ -80,6 +80,8 @@ impl SlowStart {
 mod tests {
     use super::*;
 
+    /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/slow_start>
+    /// has the formula, a minimum of 10 percent and pictures without figures; these are worked out.
     #[test]
     fn the_share_follows_the_formula() {
         let linear = SlowStart::new(Duration::from_secs(60));

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use fastrand::Rng;
 use seawall_core::{Endpoint, Instant};
 
-use self::loads::{Count, Zone};
+use self::loads::{Count, Part, Zone};
 use crate::{
     Policy, Roster,
     area::Area,
@@ -300,20 +300,18 @@ impl Loads {
             let counts: Vec<_> = subset.tiers.iter().map(|tier| count(&tier.whole)).collect();
             let whole = subset.tiers.iter().map(|tier| tier.whole.places.len());
             unwell |= counts.iter().zip(whole).any(|(count, whole)| count.well < whole);
-            let (percents, short) = loads::priorities(&counts, routes.failover.overprovisioning);
-            let loads =
-                subset.tiers.iter().zip(counts).zip(percents).map(|((tier, own), percent)| {
-                    // As in Envoy, nobody panics while the other priorities can bear it.
-                    let ill = own.well * 100 < own.all * usize::from(health.panic_percent);
-                    let panicking = short && ill;
-                    let zones = match &routes.zones {
-                        Some(aware) if !panicking && own.well >= aware.min_endpoints => {
-                            by_zone(aware, tier, count)
-                        }
-                        _ => Vec::new(),
-                    };
-                    Load { percent, panicking, zones }
-                });
+            let factor = routes.failover.overprovisioning;
+            let parts = loads::priorities(&counts, factor, health.panic_percent);
+            let loads = subset.tiers.iter().zip(counts).zip(parts).map(|((tier, own), part)| {
+                let Part { percent, panicking } = part;
+                let zones = match &routes.zones {
+                    Some(aware) if !panicking && own.well >= aware.min_endpoints => {
+                        by_zone(aware, tier, count)
+                    }
+                    _ => Vec::new(),
+                };
+                Load { percent, panicking, zones }
+            });
             loads.collect()
         });
         let tiers = tiers.collect();
@@ -342,9 +340,9 @@ fn by_zone(aware: &ZoneAware, tier: &Tier, count: impl Fn(&Leaf) -> Count) -> Ve
 }
 
 /// The places of each subset.
-type Part = (Option<Arc<str>>, u32, Vec<u32>);
+type Places = (Option<Arc<str>>, u32, Vec<u32>);
 
-fn split(routes: &Routes, endpoints: &[Arc<Endpoint>]) -> Vec<Part> {
+fn split(routes: &Routes, endpoints: &[Arc<Endpoint>]) -> Vec<Places> {
     let all = 0..endpoints.len() as u32;
     let Some(split) = &routes.split else { return vec![(None, 1, all.collect())] };
     let mut left: Vec<u32> = all.collect();

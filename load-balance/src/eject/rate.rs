@@ -264,6 +264,7 @@ mod tests {
         assert_eq!(by_percentage(&[(0, 50); 4], &rules), [0; 0], "too few endpoints");
     }
 
+    /// <https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md>, "LB Policy Config".
     #[test]
     fn the_defaults_are_those_of_a50() {
         let (rate, percentage) = (SuccessRate::new(), FailurePercentage::new());

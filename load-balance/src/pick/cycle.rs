@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn small_sets_follow_the_sequence_that_nginx_publishes() {
-        // The commit that introduced it gives a, b, c with weights 5, 1, 1 as an example.
+        // The message of nginx's commit "Upstream: smooth weighted round-robin balancing" (May
+        // 2012) gives a, b, c with weights 5, 1, 1 as an example.
         let cycle = Cycle::new([5, 1, 1].into_iter());
         let row: String = (0..14).map(|place| ["a", "b", "c"][cycle.at(place)]).collect();
         assert_eq!(row, "aabacaaaabacaa");

@@ -374,7 +374,8 @@ mod tests {
         assert!((1..=10).contains(&copied), "{copied} of {}", before.chunks.len());
     }
 
-    /// The servers and the digest that libketama's own test ships: `ketama.servers` and `test.sh`.
+    /// The servers and the digest that libketama's own test ships: `ketama.servers` and `test.sh` of
+    /// <https://github.com/RJ/ketama>.
     #[test]
     fn a_ketama_ring_passes_the_test_of_libketama() {
         use std::fmt::Write as _;

@@ -122,6 +122,8 @@ mod tests {
         Turns { next, skip, weight: 1, target: 0 }
     }
 
+    /// Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016),
+    /// section 3.4.
     #[test]
     fn the_example_of_the_paper() {
         // Table 1: of 7 cells, B0 has offset 3 and skip 4, B1 0 and 2, B2 3 and 1.
