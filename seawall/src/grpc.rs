@@ -3,6 +3,7 @@
 mod conditions;
 mod degrade;
 mod kept;
+mod methods;
 mod protocol;
 mod resend;
 mod timeout;
@@ -29,7 +30,7 @@ use seawall_load_balance::{Balancer, MakeEndpoint, Picked, tonic::MakeChannel};
 use tonic::{Status, body::Body, transport};
 use tower_service::Service;
 
-use self::{protocol::Grpc, resend::ResendAttempt};
+use self::{methods::Methods, protocol::Grpc, resend::ResendAttempt};
 use crate::{
     BuildError, Error, Snapshot,
     breakers::{Breaker, Breakers},
@@ -71,11 +72,32 @@ impl GrpcBuilder {
         self
     }
 
+    /// Learns from an interface which of its methods may be called twice, in addition to those that the
+    /// policy lists as idempotent: those with `option idempotency_level = NO_SIDE_EFFECTS` or
+    /// `IDEMPOTENT`. Generated clients carry no options of methods, so that the descriptors come from
+    /// beside them: what `protoc --descriptor_set_out` writes, or the `file_descriptor_set_path` of
+    /// tonic's build, included with `tonic::include_file_descriptor_set!`.
+    ///
+    /// Responses of methods without side effects may be kept for a
+    /// [`Stale`](crate::policy::Stale) fallback, too. For several interfaces it is called several
+    /// times.
+    ///
+    /// ```
+    /// // const ORDERS: &[u8] = tonic::include_file_descriptor_set!("orders");
+    /// const ORDERS: &[u8] = &[];
+    /// let orders = seawall::grpc("orders").file_descriptor_set(ORDERS).endpoints(["127.0.0.1:1"]);
+    /// # let _ = orders;
+    /// ```
+    pub fn file_descriptor_set(mut self, encoded: &[u8]) -> Self {
+        self.setup.given.descriptors.push(encoded.to_vec());
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
     ///
-    /// When the policy or an address is refused, when there is neither a list of addresses nor a
+    /// When the policy, an address or a descriptor is refused, when there is neither a list of addresses nor a
     /// resolver, or when there is a resolver and no tokio runtime here.
     pub fn build(self) -> Result<GrpcClient, BuildError> {
         let Self { setup, make: channels } = self;
@@ -101,8 +123,12 @@ impl GrpcBuilder {
                 .build()?;
             Ok(Target { service: service.clone(), balancer, breakers, bounds })
         };
+        let mut methods = Methods::default();
+        for encoded in &given.descriptors {
+            methods.read(encoded)?;
+        }
         let live = Arc::new(Live::new(&service, policy, Transport::Grpc, given, Box::new(target))?);
-        Ok(GrpcClient { service, live })
+        Ok(GrpcClient { service, live, methods: Arc::new(methods) })
     }
 }
 
@@ -124,6 +150,7 @@ impl GrpcBuilder {
 pub struct GrpcClient {
     service: Arc<str>,
     live: Arc<Live<Balanced>>,
+    methods: Arc<Methods>,
 }
 
 impl GrpcClient {
@@ -191,9 +218,8 @@ impl Service<Request<Body>> for GrpcClient {
 
     fn call(&mut self, request: Request<Body>) -> GrpcFuture {
         let call = self.live.call(request.method().as_str(), request.uri().path());
-        GrpcFuture(Box::pin(
-            async move { call.make(&Grpc(PhantomData), request).await.map_err(status) },
-        ))
+        let protocol = Grpc { methods: self.methods.clone(), body: PhantomData };
+        GrpcFuture(Box::pin(async move { call.make(&protocol, request).await.map_err(status) }))
     }
 }
 

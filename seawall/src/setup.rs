@@ -78,6 +78,8 @@ impl<M> ClientBuilder<M> {
 pub(crate) struct Given {
     pub(crate) function: Option<Arc<Function>>,
     pub(crate) clock: Clock,
+    /// Encoded descriptors of gRPC interfaces.
+    pub(crate) descriptors: Vec<Vec<u8>>,
 }
 
 /// Where the endpoints of a service come from.

@@ -17,7 +17,6 @@ use crate::{
     fallback::{Answer, AnswerBody, Degrade, Key, Recorder, Responses, Whole},
     first_frame::{Beginning, FirstFrame},
     policy::Policy,
-    protocol::Protocol,
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -109,7 +108,7 @@ where
     }
 
     fn reads(&self, kept: &Self::Kept, policy: &Policy) -> bool {
-        self.is_idempotent(kept, policy)
+        policy.lists(kept.path()) || self.methods.reads(kept.path())
     }
 
     fn key(kept: &Self::Kept, responses: &Responses) -> Option<Key> {

@@ -8,7 +8,7 @@ use seawall_core::{BoxError, Error as Layered, tonic::pushback};
 use seawall_load_balance::Tried;
 use tonic::{Code, Status, transport};
 
-use super::{conditions, kept::KeptCall, resend::Attempt, timeout};
+use super::{conditions, kept::KeptCall, methods::Methods, resend::Attempt, timeout};
 use crate::{
     Error,
     deadline::{Deadline, DeadlineBody},
@@ -18,7 +18,10 @@ use crate::{
     verdict::{RESET, Verdict},
 };
 
-pub(crate) struct Grpc<B>(pub(crate) PhantomData<fn() -> B>);
+pub(crate) struct Grpc<B> {
+    pub(crate) methods: Arc<Methods>,
+    pub(crate) body: PhantomData<fn() -> B>,
+}
 
 impl<B> Protocol for Grpc<B>
 where
@@ -52,7 +55,7 @@ where
     }
 
     fn is_idempotent(&self, kept: &Self::Kept, policy: &Policy) -> bool {
-        policy.lists(kept.path())
+        policy.lists(kept.path()) || self.methods.is_idempotent(kept.path())
     }
 
     async fn begin(&self, head: Response<B>, first_frame: bool) -> (Self::Begun, Verdict) {

@@ -145,6 +145,7 @@ impl JsonSchema for LoadBalance {
             "failover": { "type": "object" },
             "zone_aware": { "type": "object" },
             "slow_start": { "type": "object" },
+            "warm_up": time,
             "max_picks": { "type": "integer", "minimum": 1 },
             "panic_threshold": { "type": "integer", "minimum": 0, "maximum": 100 },
             "seed": { "type": "integer", "minimum": 0 },

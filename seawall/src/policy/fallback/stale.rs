@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// The last good response to the same request, as `stale-if-error` of RFC 5861.
 ///
 /// Kept are whole responses to HTTP GET and HEAD with a status of 200 to 299, unless they say
-/// `no-store` or `must-revalidate`, or vary by a header that is not looked at; and to gRPC calls that
-/// are idempotent by the policy and ended with OK. Two requests are the same when their method, URL
+/// `no-store` or `must-revalidate`, or vary by a header that is not looked at; and to gRPC calls
+/// that are listed as idempotent, or have no side effects by their descriptor, and ended with OK. Two requests are the same when their method, URL
 /// (gRPC: path and messages) and these headers are: `authorization`, `cookie`, `accept`,
 /// `accept-encoding`, `accept-language`, and those that `vary` names. **Name every header that tells
 /// callers apart** there, a tenant for instance, or one gets what another one asked for.
