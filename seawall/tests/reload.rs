@@ -77,6 +77,60 @@ async fn a_breaker_that_is_open_stays_open_and_takes_the_new_threshold() {
 }
 
 #[tokio::test]
+async fn a_route_goes_on_with_its_budget_and_what_it_learned_for_hedging() {
+    let (a, b) = (GrpcServer::start().await, GrpcServer::start().await);
+    let text = |timeout: &str| {
+        format!(
+            "
+timeout: {timeout}
+idempotent: [/seawall.test.Echo/*]
+retries: {{ attempts: 0 }}
+hedge: {{ delay: 1h }}
+circuit_breaker: {{ failure_threshold: 100000 }}
+routes:
+  - match: [{{ path: /seawall.test.Echo/Unary }}]
+    hedge: {{ percentile: 90, budget: {{ percent: 50, min_per_second: 0 }} }}
+    retries:
+      attempts: 1
+      retry_on: [unavailable]
+      backoff: {{ base: 0s, max: 0s }}
+      budget: {{ percent: 10, min_per_second: 0 }}
+"
+        )
+    };
+    let addresses = [a.address().to_string(), b.address().to_string()];
+    let channel = seawall::grpc("echo").endpoints(addresses).policy(policy(&text("8s")));
+    let channel = channel.build().unwrap();
+    let mut client = EchoClient::new(channel.clone());
+    let calls = || a.calls() + b.calls();
+    // No latency is known before 128 answers.
+    for _ in 0..140 {
+        client.unary(hello()).await.unwrap();
+    }
+    let before = calls();
+    channel.apply(policy(&text("9s"))).unwrap();
+    client.unary(EchoRequest { delay_ms: 300, ..hello() }).await.unwrap();
+    assert_eq!(calls() - before, 2, "it is hedged, by what was learned under the other policy");
+    // A tenth of the 141 calls, of which a few more come meanwhile, may be tried again.
+    let fails = EchoRequest { code: Code::Unavailable as i32, ..hello() };
+    let mut before = calls();
+    for round in ["9s", "8s"] {
+        channel.apply(policy(&text(round))).unwrap();
+        for _ in 0..10 {
+            client.unary(fails.clone()).await.unwrap_err();
+        }
+    }
+    let retried = calls() - before - 20;
+    assert_eq!(retried, 16, "a tenth of 161");
+    // The calls of no route have what the policy says: no retries, and no hedge before an hour.
+    before = calls();
+    client.server_stream(fails).await.unwrap_err();
+    let slow = EchoRequest { delay_ms: 100, messages: 1, ..hello() };
+    client.server_stream(slow).await.unwrap();
+    assert_eq!(calls() - before, 2);
+}
+
+#[tokio::test]
 async fn a_policy_that_is_refused_changes_nothing() {
     let server = GrpcServer::start().await;
     let (mut client, channel) = client(&server, "rate_limit: { limit: 1, period: 1h }");

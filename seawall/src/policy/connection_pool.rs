@@ -115,6 +115,10 @@ impl ConnectionPool {
         }
     }
 
+    pub(super) fn pending(&self) -> u32 {
+        self.max_pending_requests.unwrap_or(PENDING)
+    }
+
     pub(crate) fn bounds(&self, transport: Transport) -> Bounds {
         let connections = self.max_connections.map(NonZeroU32::get);
         let by_connections = match transport {
@@ -132,7 +136,7 @@ impl ConnectionPool {
             },
             streams: STREAMS,
             calls,
-            pending: self.max_pending_requests.unwrap_or(PENDING),
+            pending: self.pending(),
             calls_per_channel: self.max_requests_per_connection,
         }
     }

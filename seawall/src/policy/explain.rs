@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{OnFailure, Policy, Retries, Route, Scope, Share};
+use super::{ConnectionPool, OnFailure, Policy, Retries, RetryBudget, Route, Scope, Share};
 
 /// A policy in words: what happens to a call, and what each route changes. Made by
 /// [`Policy::explain`].
@@ -67,7 +67,23 @@ fn calls(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
         }
         None => writeln!(f, "  A call takes as long as it takes: there is no time-out.")?,
     }
+    if let Some(header) = &policy.deadline_header {
+        writeln!(f, "  HTTP servers are told in {header} how many milliseconds are left.")?;
+    }
     retries(f, &policy.retries)?;
+    match &policy.hedge {
+        None => writeln!(f, "  It is not hedged.")?,
+        Some(hedge) => {
+            write!(f, "  A second attempt is sent ")?;
+            match (hedge.delay, hedge.percentile) {
+                (Some(delay), _) => write!(f, "after {}", shown(delay))?,
+                (None, Some(percentile)) => write!(f, "after the {percentile} % latency")?,
+                (None, None) => write!(f, "after the 99 % latency")?,
+            }
+            writeln!(f, ", of at most {}.", budgeted(&hedge.budget))?;
+        }
+    }
+    fallback(f, policy)?;
     if policy.idempotent.is_empty() {
         writeln!(f, "  No gRPC method may be done twice; HTTP methods as RFC 9110 says.")?;
     } else {
@@ -105,7 +121,9 @@ fn retries(f: &mut fmt::Formatter<'_>, retries: &Retries) -> fmt::Result {
     if retries.attempts == 0 {
         writeln!(f, "  Nothing is tried again.")?;
     } else {
-        let words: Vec<_> = retries.retry_on.iter().map(|on| on.word()).collect();
+        let codes = retries.retriable_status_codes.iter().map(u16::to_string);
+        let words = retries.retry_on.iter().map(|on| on.word().to_owned());
+        let words: Vec<_> = words.chain(codes).collect();
         let tries = retries.attempts.saturating_add(1);
         writeln!(f, "  It is tried up to {tries} times, after: {}.", words.join(", "))?;
         let (base, max) = (shown(retries.backoff.base), shown(retries.backoff.max));
@@ -114,10 +132,55 @@ fn retries(f: &mut fmt::Formatter<'_>, retries: &Retries) -> fmt::Result {
             "  Before a retry it waits for up to {base}, twice that each time up to {max}."
         )?;
     }
+    if retries.attempts > 0 {
+        writeln!(f, "  Retries are at most {}.", budgeted(&retries.budget))?;
+    }
     match retries.per_try_timeout {
         Some(limit) => writeln!(f, "  One try takes at most {}.", shown(limit)),
         None => Ok(()),
     }
+}
+
+fn fallback(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
+    let Some(fallback) = &policy.fallback else {
+        return writeln!(f, "  Where it has failed for good, the caller sees that.");
+    };
+    write!(f, "  Where it has failed for good,")?;
+    if let Some(service) = &fallback.service {
+        let (name, timeout) = (&service.name, shown(service.timeout));
+        write!(f, " the service {name} is asked for up to {timeout}, then")?;
+    }
+    if let Some(stale) = &fallback.stale {
+        let (age, bytes) = (shown(stale.max_age), stale.max_bytes);
+        write!(f, " the last good response is given, up to {age} old, {bytes} bytes in all, then")?;
+    }
+    match &fallback.value {
+        Some(_) => writeln!(f, " a fixed value."),
+        None => writeln!(f, " the caller sees that."),
+    }
+}
+
+fn connections(f: &mut fmt::Formatter<'_>, pool: &ConnectionPool) -> fmt::Result {
+    write!(f, "  It has")?;
+    if let Some(connections) = pool.max_connections {
+        write!(f, " up to {connections} channels (HTTP: calls under way),")?;
+    }
+    if let Some(requests) = pool.max_requests {
+        write!(f, " up to {requests} calls under way,")?;
+    }
+    if pool.max_connections.is_some() || pool.max_requests.is_some() {
+        write!(f, " {} that wait,", pool.pending())?;
+    }
+    match pool.max_requests_per_connection {
+        Some(requests) => {
+            writeln!(f, " and {requests} calls on a channel, which is then replaced.")
+        }
+        None => writeln!(f, " and any number of calls on a channel."),
+    }
+}
+
+fn budgeted(budget: &RetryBudget) -> String {
+    format!("{} % of the calls and {} a second", budget.percent, budget.min_per_second)
 }
 
 fn endpoints(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
@@ -139,6 +202,9 @@ fn endpoints(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
             "  It is out for {time} after {errors} errors in a row, longer each time, while at most \
              {percent} % are out."
         )?;
+    }
+    if let Some(pool) = &policy.connection_pool {
+        connections(f, pool)?;
     }
     let balance = policy.load_balance.settings_in_words();
     if balance.is_empty() {

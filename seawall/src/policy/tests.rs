@@ -117,6 +117,59 @@ routes:
 }
 
 #[test]
+fn every_setting_is_explained_for_the_calls_that_it_is_for() {
+    let policy = Policy::from_yaml(
+        "
+timeout: 2s
+deadline_header: x-left-ms
+retries: { retry_on: [retriable-status-codes], retriable_status_codes: [409], budget: { percent: 30 } }
+hedge: { percentile: 95, budget: { percent: 7 } }
+fallback: { service: { name: replica, timeout: 500ms }, stale: { max_age: 10m }, value: { body: x } }
+rate_limit: { limit: 10, reserve: 3 }
+throttle: {}
+connection_pool: { max_connections: 4, max_requests: 200, max_requests_per_connection: 10 }
+circuit_breaker: { scope: method }
+routes:
+  - name: slow
+    match: [{ path: /slow }]
+    hedge: { delay: 20ms }
+    fallback: null
+    deadline_header: null
+    priority: sheddable
+",
+    )
+    .unwrap();
+    let text = policy.explain().to_string();
+    let (all, slow) = text.split_once("slow: any method /slow").unwrap();
+    for says in [
+        "told in x-left-ms how many milliseconds",
+        "after: retriable-status-codes, 409.",
+        "Retries are at most 30 % of the calls and 10 a second.",
+        "sent after the 95 % latency, of at most 7 % of the calls and 1 a second.",
+        "the service replica is asked for up to 500ms, then the last good response is given, up to 10m",
+        "then a fixed value.",
+        "calls that may be shed leave 3 over",
+        "a part of them is not sent: by the defaults.",
+        "Its priority is critical",
+        "up to 4 channels (HTTP: calls under way), up to 200 calls under way, 1024 that wait,",
+        "and 10 calls on a channel, which is then replaced.",
+        "It shares a breaker for each method",
+    ] {
+        assert!(all.contains(says), "{says}\n{text}");
+    }
+    for says in [
+        "A call takes at most 2s",
+        "sent after 20ms, of at most 7 % of the calls and 1 a second.",
+        "Where it has failed for good, the caller sees that.",
+        "Its priority is sheddable",
+        "Retries are at most 30 %",
+    ] {
+        assert!(slow.contains(says), "{says}\n{text}");
+    }
+    assert!(!slow.contains("x-left-ms"), "{text}");
+}
+
+#[test]
 fn text_that_is_no_policy_is_refused() {
     for text in ["timeout: 2", "timeout: soon", "rate_limit: { limit: 0 }", "retries: []", "x: 1"] {
         Policy::from_yaml(text).expect_err(text);
