@@ -16,6 +16,8 @@ pub enum Reason {
     NoEndpoint,
     /// What is left of the deadline does not suffice.
     DeadlineExceeded,
+    /// The client is shut down, or about to be.
+    ShutDown,
 }
 
 impl fmt::Display for Reason {
@@ -26,6 +28,7 @@ impl fmt::Display for Reason {
             Self::Overloaded => "overloaded",
             Self::NoEndpoint => "no endpoint to call",
             Self::DeadlineExceeded => "deadline is exceeded",
+            Self::ShutDown => "client is shut down",
         })
     }
 }

@@ -59,6 +59,8 @@ pub enum BuildError {
     Address(AddressError),
     /// There is no tokio runtime here, in which to follow a resolver.
     NoRuntime,
+    /// The client is shut down, and no policy can be put in force.
+    ShutDown,
     /// The transport's own client could not be made, for want of a TLS backend for instance.
     Transport(BoxError),
 }
@@ -81,6 +83,7 @@ impl fmt::Display for BuildError {
             Self::Config(error) => error.fmt(f),
             Self::Address(error) => error.fmt(f),
             Self::NoRuntime => f.write_str("a client with a resolver is built in a tokio runtime"),
+            Self::ShutDown => f.write_str("the client is shut down"),
             Self::Transport(error) => error.fmt(f),
         }
     }
@@ -92,7 +95,7 @@ impl StdError for BuildError {
             Self::Config(error) => Some(error),
             Self::Address(error) => Some(error),
             Self::Transport(error) => Some(&**error),
-            Self::NoRuntime => None,
+            Self::NoRuntime | Self::ShutDown => None,
         }
     }
 }

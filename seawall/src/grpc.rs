@@ -32,7 +32,7 @@ use tower_service::Service;
 
 use self::{methods::Methods, protocol::Grpc, resend::ResendAttempt};
 use crate::{
-    BuildError, Error, Snapshot,
+    BuildError, Error, Shutdown, Snapshot,
     breakers::{Breaker, Breakers},
     deadline::DeadlineBody,
     fallback::AnswerBody,
@@ -198,6 +198,19 @@ impl GrpcClient {
     ) {
         self.live.follow_file(path.into(), tell);
     }
+
+    /// Ends the client, for all clones: calls from now on are refused, and those in flight finish.
+    ///
+    /// ```no_run
+    /// # async fn end(client: seawall::grpc::GrpcClient) -> Result<(), seawall::StillRunning> {
+    /// client.shutdown().within(std::time::Duration::from_secs(10)).await
+    /// # }
+    /// ```
+    ///
+    /// Without it, everything ends with the last clone.
+    pub fn shutdown(&self) -> Shutdown {
+        Shutdown::of(self.live.clone())
+    }
 }
 
 impl fmt::Debug for GrpcClient {
@@ -219,7 +232,10 @@ impl Service<Request<Body>> for GrpcClient {
     fn call(&mut self, request: Request<Body>) -> GrpcFuture {
         let call = self.live.call(request.method().as_str(), request.uri().path());
         let protocol = Grpc { methods: self.methods.clone(), body: PhantomData };
-        GrpcFuture(Box::pin(async move { call.make(&protocol, request).await.map_err(status) }))
+        GrpcFuture(Box::pin(async move {
+            let call = call.map_err(|rejection| status(Error::Rejected(rejection)))?;
+            call.make(&protocol, request).await.map_err(status)
+        }))
     }
 }
 

@@ -30,7 +30,7 @@ use tower_service::Service;
 
 use self::{protocol::Http, resend::ResendAttempt};
 use crate::{
-    BuildError, Error, Snapshot,
+    BuildError, Error, Shutdown, Snapshot,
     breakers::{Breaker, Breakers},
     live::{Live, Target},
     policy::{Policy, PolicyError, Priority, Transport},
@@ -187,6 +187,19 @@ impl HttpClient {
     ) {
         self.live.follow_file(path.into(), tell);
     }
+
+    /// Ends the client, for all clones: calls from now on are refused, and those in flight finish.
+    ///
+    /// ```no_run
+    /// # async fn end(client: seawall::http::HttpClient) -> Result<(), seawall::StillRunning> {
+    /// client.shutdown().within(std::time::Duration::from_secs(10)).await
+    /// # }
+    /// ```
+    ///
+    /// Without it, everything ends with the last clone.
+    pub fn shutdown(&self) -> Shutdown {
+        Shutdown::of(self.live.clone())
+    }
 }
 
 impl fmt::Debug for HttpClient {
@@ -207,10 +220,13 @@ impl Service<Request> for HttpClient {
 
     fn call(&mut self, request: Request) -> HttpFuture {
         let call = self.live.call(request.method().as_str(), request.url().path());
-        // A policy whose header is none was refused before.
-        let deadline_header = call.caller.policy.deadline_header_name().ok().flatten();
-        let protocol = Http { deadline_header, priority: self.priority };
-        HttpFuture(Box::pin(async move { call.make(&protocol, request).await }))
+        let priority = self.priority;
+        HttpFuture(Box::pin(async move {
+            let call = call.map_err(Error::Rejected)?;
+            // A policy whose header is none was refused before.
+            let deadline_header = call.caller.policy.deadline_header_name().ok().flatten();
+            call.make(&Http { deadline_header, priority }, request).await
+        }))
     }
 }
 

@@ -55,6 +55,7 @@ mod deadline;
 mod error;
 mod fallback;
 mod first_frame;
+mod gate;
 #[doc = include_str!("guide-from-istio.md")]
 pub mod guide_from_istio {}
 mod hedge;
@@ -62,6 +63,7 @@ mod latency;
 mod limit;
 mod live;
 mod setup;
+mod shutdown;
 mod snapshot;
 mod verdict;
 mod way;
@@ -87,6 +89,7 @@ pub use self::http::http;
 pub use error::{BuildError, Error};
 pub use fallback::{Answer, Because, Degraded, DegradedFrom, Failed};
 pub use setup::ClientBuilder;
+pub use shutdown::{Shutdown, StillRunning};
 pub use snapshot::{EndpointSnapshot, LimiterSnapshot, MethodSnapshot, Snapshot};
 
 #[doc = include_str!("../README.md")]

@@ -11,6 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use seawall_circuit_breaker::AdmitService;
+use seawall_core::{Reason, Rejection};
 use seawall_load_balance::Balancer;
 use tokio::{task::AbortHandle, time::sleep};
 use tower_service::Service;
@@ -21,10 +22,12 @@ use crate::{
     breakers::{Breaker, Breakers},
     call::Caller,
     fallback::{Degrade, Fallback},
+    gate::{Entered, Gate},
     limit::Limit,
     policy::{Bounds, Policy, PolicyError, Transport},
     pool::Pool,
     setup::Given,
+    shutdown::End,
     way::Way,
 };
 
@@ -48,6 +51,8 @@ pub(crate) struct Call<B> {
     fallback: Option<Arc<Fallback>>,
     /// The way to the service of the fallback.
     instead: Option<Way<B>>,
+    /// Held to the beginning of the response; the endpoint counts the rest.
+    _entered: Entered,
 }
 
 impl<B> Call<B> {
@@ -78,10 +83,12 @@ type MakeTarget<B> = dyn Fn(&Arc<str>, &Policy) -> Result<Target<B>, BuildError>
 
 /// A policy in force, which another may replace while calls are running.
 pub(crate) struct Live<B> {
+    service: Arc<str>,
     plan: ArcSwap<Plan<B>>,
     transport: Transport,
     given: Given,
     make: Box<MakeTarget<B>>,
+    gate: Arc<Gate>,
     /// One change at a time.
     changing: Mutex<()>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -91,6 +98,8 @@ pub(crate) struct Live<B> {
 pub(crate) trait Follow {
     fn breakers(&self) -> Vec<Breaker>;
     fn bound(&self, bounds: Bounds);
+    /// Attempts that have not ended.
+    fn in_flight(&self) -> u64;
 }
 
 impl<S, T, U, R> Follow for Balancer<AdmitService<Breaker, Pool<S>, T>, U, R>
@@ -107,6 +116,10 @@ where
             guarded.inner().follow(bounds);
         }
     }
+
+    fn in_flight(&self) -> u64 {
+        self.snapshot().endpoints.iter().map(|endpoint| endpoint.in_flight).sum()
+    }
 }
 
 impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
@@ -122,18 +135,26 @@ impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
         let plan = Plan::new(service, policy, &given, None, &*make)?;
         plan.keep_settings();
         Ok(Self {
+            service: service.clone(),
             plan: ArcSwap::from_pointee(plan),
             transport,
             given,
             make,
+            gate: Arc::default(),
             changing: Mutex::new(()),
             tasks: Mutex::new(Vec::new()),
         })
     }
 
     /// How a call is made, and the way that it goes.
-    pub(crate) fn call(&self, method: &str, path: &str) -> Call<B> {
-        self.plan.load().call(method, path)
+    ///
+    /// # Errors
+    ///
+    /// The client is shut down.
+    pub(crate) fn call(&self, method: &str, path: &str) -> Result<Call<B>, Rejection> {
+        let shut_down = || Rejection::new(Reason::ShutDown).by(self.service.clone());
+        let entered = self.gate.enter().ok_or_else(shut_down)?;
+        self.plan.load().call(method, path, entered).ok_or_else(shut_down)
     }
 
     /// What each service's calls go through, the client's own first, and the limit of calls of no
@@ -151,14 +172,16 @@ impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
     pub(crate) fn apply(&self, policy: Policy) -> Result<(), BuildError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.plan.load_full();
+        if now.targets.is_empty() {
+            return Err(BuildError::ShutDown);
+        }
         if now.policy == policy {
             return Ok(());
         }
         policy.check()?;
         policy.check_for(self.transport)?;
         now.policy.check_change(&policy)?;
-        let service = now.targets[0].service.clone();
-        let plan = Plan::new(&service, policy, &self.given, Some(&now), &*self.make)?;
+        let plan = Plan::new(&self.service, policy, &self.given, Some(&now), &*self.make)?;
         // Nothing below can fail.
         for target in &plan.targets {
             if now.targets.iter().any(|known| known.service == target.service) {
@@ -224,11 +247,32 @@ impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
     }
 }
 
-impl<B> Drop for Live<B> {
-    fn drop(&mut self) {
+impl<B: Clone + Follow + Send + Sync + 'static> End for Live<B> {
+    fn close(&self) -> u64 {
+        // In this order: a call is at an endpoint before it leaves the gate.
+        let entered = self.gate.close();
+        let plan = self.plan.load();
+        entered + plan.targets.iter().map(|target| target.balancer.in_flight()).sum::<u64>()
+    }
+
+    fn end(&self) {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.plan.store(Arc::new(self.plan.load().without_targets()));
+        self.stop();
+    }
+}
+
+impl<B> Live<B> {
+    fn stop(&self) {
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
+    }
+}
+
+impl<B> Drop for Live<B> {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

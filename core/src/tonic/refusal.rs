@@ -14,7 +14,7 @@ use crate::{BoxError, Reason, Rejection};
 /// refusal for ever is a pushback of -1. The rejection is the status's `source()`.
 pub fn rejection_status(rejection: &Rejection) -> Status {
     let code = match rejection.reason() {
-        Reason::CircuitOpen | Reason::NoEndpoint => Code::Unavailable,
+        Reason::CircuitOpen | Reason::NoEndpoint | Reason::ShutDown => Code::Unavailable,
         Reason::LimitReached | Reason::Overloaded => Code::ResourceExhausted,
         Reason::DeadlineExceeded => Code::DeadlineExceeded,
     };

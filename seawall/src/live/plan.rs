@@ -9,6 +9,7 @@ use crate::{
     BuildError,
     call::Caller,
     fallback::Fallback,
+    gate::Entered,
     limit::Limit,
     policy::{Match, Policy, Share},
     setup::Given,
@@ -113,22 +114,33 @@ impl<B: Clone> Plan<B> {
         Ok(Self { policy, targets, routes, rest })
     }
 
-    /// Who makes a call, and the way that it goes.
-    pub(super) fn call(&self, method: &str, path: &str) -> Call<B> {
+    /// The same policy without endpoints.
+    pub(super) fn without_targets(&self) -> Self {
+        let caller = self.rest.caller.clone();
+        let rest = Branch { caller, parts: Vec::new(), fallback: None, instead: None };
+        Self { policy: self.policy.clone(), targets: Vec::new(), routes: Vec::new(), rest }
+    }
+
+    /// Who makes a call, and the way that it goes; `None` where there are no targets any more.
+    pub(super) fn call(&self, method: &str, path: &str, entered: Entered) -> Option<Call<B>> {
         let matched =
             self.routes.iter().find(|(own, _)| own.iter().any(|m| m.matches(method, path)));
         let branch = matched.map_or(&self.rest, |(_, branch)| branch);
+        if self.targets.is_empty() {
+            return None;
+        }
         let part = branch.pick();
         let way = |target: usize, subset: &Option<Arc<str>>| {
             let balancer = self.targets[target].balancer.clone();
             Way { balancer, subset: subset.clone() }
         };
-        Call {
+        Some(Call {
             caller: branch.caller.clone(),
             way: way(part.target, &part.subset),
             fallback: branch.fallback.clone(),
             instead: branch.instead.map(|target| way(target, &None)),
-        }
+            _entered: entered,
+        })
     }
 
     /// What calls of these matches go through.
