@@ -8,7 +8,7 @@ use futures::StreamExt;
 use seawall::{
     BuildError,
     core::{Reason, Rejection},
-    discovery::{Memory, Registrar, Registration},
+    discovery::{Lease, Memory, Registrar, Registration},
     grpc::GrpcClient,
     policy::{LoadBalance, Policy, Retries},
 };
@@ -109,21 +109,24 @@ fn multi() -> Runtime {
 }
 
 /// Sweeps, a registry and a file are followed: what has tasks of its own.
-async fn with_everything(server: &GrpcServer, folder: &tempfile::TempDir) -> GrpcClient {
-    let registry = Memory::new();
+async fn with_everything(
+    registry: &Memory,
+    server: &GrpcServer,
+    folder: &tempfile::TempDir,
+) -> (GrpcClient, Lease) {
     let at = server.address().try_into().unwrap();
     let registration = Registration::builder("echo", at).build().unwrap();
-    let _lease = registry.register(registration).await.unwrap();
+    let lease = registry.register(registration).await.unwrap();
     let policy = Policy::new()
         .timeout(Duration::from_secs(5))
         .retries(Retries::new().attempts(1))
         .load_balance(LoadBalance::new().slow_start(Duration::from_secs(1)));
-    let client = seawall::grpc("echo").resolver(registry).policy(policy).build().unwrap();
+    let client = seawall::grpc("echo").resolver(registry.clone()).policy(policy).build().unwrap();
     let file = folder.path().join("policy.yaml");
     std::fs::write(&file, "timeout: 1s").unwrap();
     client.follow_file(file, |_| ());
     EchoClient::new(client.clone()).unary(hello()).await.unwrap();
-    client
+    (client, lease)
 }
 
 #[test]
@@ -135,17 +138,19 @@ fn no_task_outlives_the_last_clone_or_the_shutdown() {
     let folder = tempfile::tempdir().unwrap();
     for runtime in [single(), multi()] {
         runtime.block_on(async {
+            let registry = Memory::new();
             let before = Handle::current().metrics().num_alive_tasks();
-            let client = with_everything(&grpc, &folder).await;
+            let (client, lease) = with_everything(&registry, &grpc, &folder).await;
             assert!(Handle::current().metrics().num_alive_tasks() > before);
             let clone = client.clone();
             drop(client);
             EchoClient::new(clone.clone()).unary(hello()).await.unwrap();
-            drop(clone);
+            drop((clone, lease));
             back_to(before).await;
 
-            let client = with_everything(&grpc, &folder).await;
+            let (client, lease) = with_everything(&registry, &grpc, &folder).await;
             client.shutdown().within(Duration::from_secs(5)).await.unwrap();
+            drop(lease);
             // The client is still held.
             back_to(before).await;
             drop(client);

@@ -55,6 +55,11 @@ impl Policy {
             pool.check().map_err(|error| error.within("connection_pool"))?;
         }
         self.load_balance.config().map_err(|error| error.within("load_balance"))?;
+        if self.load_balance.has_slow_start() && self.circuit_breaker.has_ramp() {
+            let want = "absent beside `load_balance.slow_start`, which an endpoint enters when its \
+                        breaker closes";
+            return Err(ConfigError::new("circuit_breaker.ramp", "present", want));
+        }
         self.check_ways()
     }
 

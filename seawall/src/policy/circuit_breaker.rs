@@ -161,6 +161,10 @@ impl CircuitBreaker {
         Ok(all)
     }
 
+    pub(super) fn has_ramp(&self) -> bool {
+        self.settings.0.contains_key("ramp")
+    }
+
     pub(super) fn settings_in_words(&self) -> Result<String, ConfigError> {
         Ok(words(&self.translated()?))
     }

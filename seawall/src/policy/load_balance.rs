@@ -68,8 +68,9 @@ impl LoadBalance {
         self
     }
 
-    /// How long an endpoint that is new, or back, takes to grow into its share; it has all of it at
-    /// once unless set.
+    /// How long an endpoint that is new, or back from an ejection or an open breaker, takes to grow
+    /// into its share; it has all of it at once unless set. A ramp of the breaker's own is refused
+    /// beside it.
     #[must_use]
     pub fn slow_start(mut self, window: Duration) -> Self {
         self.settings.set("slow_start", serde_json::json!({ "window": text(window) }));
@@ -82,6 +83,10 @@ impl LoadBalance {
     pub fn panic_threshold(mut self, percent: u8) -> Self {
         self.settings.set("panic_threshold", percent);
         self
+    }
+
+    pub(super) fn has_slow_start(&self) -> bool {
+        self.settings.0.contains_key("slow_start")
     }
 
     pub(super) fn settings_in_words(&self) -> String {
