@@ -40,7 +40,8 @@ pub trait Observer: Send + Sync {
         let _ = (name, returned);
     }
 
-    /// Panic began or ended.
+    /// Panic began or ended. Where the set is in parts (priorities, subsets), it is that of a part that
+    /// gets calls, and told by the first pick after it.
     fn panic(&self, name: Option<&str>, panic: &Panic) {
         let _ = (name, panic);
     }

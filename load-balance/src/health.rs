@@ -45,6 +45,11 @@ const FLAGS: u32 = 8;
 /// The latest end of an ejection that fits: two years and a quarter.
 const LATEST: u64 = u64::MAX >> FLAGS;
 
+/// What the parts of a set say of panic.
+const WHOLE: u32 = 0;
+const CALM: u32 = 1;
+const PANICKING: u32 = 2;
+
 /// The rules of one balancer, and how many of its endpoints they took out.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -63,6 +68,8 @@ pub(crate) struct Health {
     in_flight: Option<InFlight>,
     /// Those that are out for any reason that panic overrides.
     unwell: AtomicUsize,
+    /// What the parts of the set say of panic, where it is in parts.
+    parts: AtomicU32,
     /// What the observer was told last.
     panicked: Mutex<bool>,
     retry_after_max: Duration,
@@ -147,6 +154,7 @@ impl Health {
             ejected: AtomicUsize::new(0),
             in_flight: config.policy.counts_in_flight().then(InFlight::default),
             unwell: AtomicUsize::new(0),
+            parts: AtomicU32::new(WHOLE),
             panicked: Mutex::new(false),
             retry_after_max: config.retry_after,
             gate: config.checks.as_ref().is_some_and(ActiveChecks::gate),
@@ -214,7 +222,18 @@ impl Health {
         let cold = self.cold.load(Relaxed);
         let endpoints = self.endpoints.load(Relaxed).saturating_sub(cold);
         let well = endpoints.saturating_sub(self.unwell.load(Relaxed));
-        Panic { began: well * 100 < endpoints * usize::from(self.panic_percent), well, endpoints }
+        let began = match self.parts.load(Relaxed) {
+            CALM => false,
+            PANICKING => true,
+            _ => well * 100 < endpoints * usize::from(self.panic_percent),
+        };
+        Panic { began, well, endpoints }
+    }
+
+    /// Whether a part of the set panics, which is what panic is then; `None` when it is whole.
+    pub(crate) fn set_parts(&self, panicking: Option<bool>) {
+        let parts = panicking.map_or(WHOLE, |panicking| if panicking { PANICKING } else { CALM });
+        self.parts.store(parts, Relaxed);
     }
 
     /// Tells the observer when panic has begun or ended. Never called under a lock of the set.

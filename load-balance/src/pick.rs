@@ -39,6 +39,12 @@ pub(crate) trait Candidates {
     /// The share of its weight with which an endpoint takes part; `None` when it does not.
     fn share(&mut self, at: usize) -> Option<f64>;
 
+    /// The share of its weight that an endpoint has, for a policy that goes by shares itself: without
+    /// leaving it to chance whether one in slow start takes part. `None` when it does not.
+    fn part(&mut self, at: usize) -> Option<f64> {
+        self.share(at)
+    }
+
     /// How loaded an endpoint is.
     fn load(&self, at: usize) -> f64;
 

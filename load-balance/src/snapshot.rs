@@ -13,7 +13,8 @@ use crate::{RouteSnapshot, members::Entry, set::Source, shared::Shared, tiers::T
 pub struct BalancerSnapshot {
     /// All endpoints of the set, ordered by id.
     pub endpoints: Vec<EndpointSnapshot>,
-    /// So few endpoints are well that ejected and critical ones are used again.
+    /// So few endpoints are well, where the set is in parts those of a part that gets calls, that
+    /// ejected and critical ones are used again.
     pub panicking: bool,
     /// What each part of the set gets; none where it is not in parts.
     pub routes: Vec<RouteSnapshot>,

@@ -120,6 +120,7 @@ impl Tiers {
     ) -> Option<Self> {
         let divided = routes.divide() || entries.iter().any(|entry| entry.priority != 0);
         if !divided || entries.is_empty() {
+            health.set_parts(None);
             return None;
         }
         let endpoints: Vec<_> = entries.iter().map(|entry| entry.node.endpoint()).collect();
@@ -148,8 +149,10 @@ impl Tiers {
             });
             subsets.push(Subset { name, weight, tiers: tiers.collect() });
         }
+        let loads = Loads::of(&subsets, routes, entries, health);
+        health.set_parts(Some(loads.panicking()));
         let tiers = Self {
-            loads: ArcSwap::from_pointee(Loads::of(&subsets, routes, entries, health)),
+            loads: ArcSwap::from_pointee(loads),
             subsets,
             routes: routes.clone(),
             counting: Mutex::default(),
@@ -176,9 +179,12 @@ impl Tiers {
     #[cold]
     fn count<S>(&self, entries: &[Entry<S>], health: &Health) {
         // One counts, and the others go by what was counted before.
-        if let Ok(_counting) = self.counting.try_lock() {
-            self.loads.store(Arc::new(Loads::of(&self.subsets, &self.routes, entries, health)));
-        }
+        let Ok(counting) = self.counting.try_lock() else { return };
+        let loads = Loads::of(&self.subsets, &self.routes, entries, health);
+        health.set_parts(Some(loads.panicking()));
+        self.loads.store(Arc::new(loads));
+        drop(counting);
+        health.tell_panic();
     }
 
     /// Where a call goes first.
@@ -316,6 +322,13 @@ impl Loads {
         });
         let tiers = tiers.collect();
         Self { made: now, sick, unwell, tiers }
+    }
+}
+
+impl Loads {
+    /// Whether a part that gets calls panics.
+    fn panicking(&self) -> bool {
+        self.tiers.iter().flatten().any(|load| load.panicking && load.percent > 0)
     }
 }
 

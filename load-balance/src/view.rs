@@ -31,6 +31,8 @@ pub(crate) struct Field<'a, 'b, S> {
     refused: u8,
     panicking: Option<bool>,
     costs: Option<Costs<'a>>,
+    /// The part of one endpoint of average weight in a unit of weight, where costs count.
+    unit: f64,
     /// The call has begun at the endpoint that is picked.
     begun: bool,
 }
@@ -44,6 +46,9 @@ impl<'a, 'b, S: Clone + Send + Sync + 'static> Field<'a, 'b, S> {
         rng: &'a mut Rng,
         elsewhere: &'a Elsewhere<'b>,
     ) -> Self {
+        let costs = shared.health.costs();
+        let len = area.places.map_or(members.entries.len(), <[u32]>::len);
+        let unit = if costs.is_some() { len as f64 / area.weights.max(1) as f64 } else { 0.0 };
         Self {
             plain: !shared.asks_services()
                 && elsewhere.tried.is_none()
@@ -56,7 +61,8 @@ impl<'a, 'b, S: Clone + Send + Sync + 'static> Field<'a, 'b, S> {
             relaxed: 0,
             refused: 0,
             panicking: area.panicking,
-            costs: shared.health.costs(),
+            costs,
+            unit,
             begun: false,
         }
     }
@@ -100,7 +106,7 @@ impl<S> Field<'_, '_, S> {
 
 impl<S: Clone + Send + Sync + 'static> Field<'_, '_, S> {
     /// The share of an endpoint about which there is something to say.
-    fn share_of(&mut self, at: usize) -> Option<f64> {
+    fn share_of(&mut self, at: usize, by_chance: bool) -> Option<f64> {
         let entry = &self.members.entries[self.area.place(at)];
         let node = &*entry.node;
         if self.elsewhere.left.holds(node) {
@@ -131,7 +137,7 @@ impl<S: Clone + Send + Sync + 'static> Field<'_, '_, S> {
                 return None;
             }
         }
-        if share < 1.0 && self.chance() >= share && self.refuse(SLOW_START) {
+        if by_chance && share < 1.0 && self.chance() >= share && self.refuse(SLOW_START) {
             return None;
         }
         Some(share)
@@ -164,7 +170,16 @@ impl<S: Clone + Send + Sync + 'static> Candidates for Field<'_, '_, S> {
         if self.plain && !entry.critical && entry.node.state().is_plain() {
             return Some(1.0);
         }
-        self.share_of(at)
+        self.share_of(at, true)
+    }
+
+    #[inline]
+    fn part(&mut self, at: usize) -> Option<f64> {
+        let entry = &self.members.entries[self.area.place(at)];
+        if self.plain && !entry.critical && entry.node.state().is_plain() {
+            return Some(1.0);
+        }
+        self.share_of(at, false)
     }
 
     #[inline]
@@ -173,7 +188,9 @@ impl<S: Clone + Send + Sync + 'static> Candidates for Field<'_, '_, S> {
         let in_flight = node.in_flight() as f64;
         match &self.costs {
             None => in_flight,
-            Some(costs) => (in_flight + 1.0) * f64::from(costs.of(node)),
+            // The call to be made counts for its part of the endpoint's weight, so that those that
+            // are idle and equally fast tie, whatever their weights.
+            Some(costs) => (in_flight + self.weight(at) * self.unit) * f64::from(costs.of(node)),
         }
     }
 

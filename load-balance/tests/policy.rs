@@ -131,6 +131,99 @@ fn to_peak_ewma_a_failure_is_no_fast_answer() {
 }
 
 #[test]
+fn the_penalty_of_a_failure_is_what_it_is_set_to_and_never_less_than_the_time_it_took() {
+    let share_of_failing = |penalty: Duration| {
+        let ewma = PeakEwma::new().with_failure_penalty(penalty);
+        let (mut picker, hand) = picker(endpoints(2), Policy::PeakEwma(ewma));
+        let mut failing = 0;
+        for _ in 0..1000 {
+            let picked = picker.pick().unwrap();
+            if picked.id().as_str() == "e000000" {
+                failing += 1;
+                answer(picked, &hand, MILLI, Outcome::Failure);
+            } else {
+                answer(picked, &hand, 20 * MILLI, Outcome::Success);
+            }
+        }
+        failing
+    };
+    // Without a penalty the failing one is the fast one, and draws everything.
+    let (none, less, more) = (
+        share_of_failing(Duration::ZERO),
+        share_of_failing(10 * MILLI),
+        share_of_failing(500 * MILLI),
+    );
+    assert!(none > 900 && less > 900, "{none} and {less} of 1,000 calls fail");
+    assert!(more < 100, "{more} of 1,000 calls fail");
+
+    let (mut picker, hand) = picker(endpoints(1), Policy::PeakEwma(PeakEwma::new()));
+    answer(picker.pick().unwrap(), &hand, 3000 * MILLI, Outcome::Failure);
+    assert_eq!(of(&picker, "e000000").latency, Some(3000 * MILLI));
+}
+
+#[test]
+fn to_peak_ewma_a_penalty_fades_and_the_endpoint_is_tried_again() {
+    let ewma = PeakEwma::new().with_decay(1000 * MILLI);
+    let (mut picker, hand) = picker(endpoints(2), Policy::PeakEwma(ewma));
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut run = |fails: bool, calls: u32| {
+        let mut count = 0;
+        for _ in 0..calls {
+            let picked = picker.pick().unwrap();
+            let first = picked.id().as_str() == "e000000";
+            count += u32::from(first);
+            let outcome = if first && fails { Outcome::Failure } else { Outcome::Success };
+            answer(picked, &hand, rng.u32(5..15) * MILLI, outcome);
+        }
+        count
+    };
+    let failed = run(true, 200);
+    assert!((1..10).contains(&failed), "{failed} calls failed in 2 s");
+    let recovered = run(false, 2000);
+    assert!(recovered > 300, "{recovered} of 2,000 calls in the 20 s after it recovered");
+}
+
+#[test]
+fn peak_ewma_follows_the_weights_of_equally_fast_endpoints() {
+    // Whatever their scale, idle or loaded.
+    for scale in [1, 100] {
+        let weights = [scale, 2 * scale, 5 * scale];
+        let ewma = || Policy::PeakEwma(PeakEwma::new());
+        let (mut idle, hand) = picker(weighted(&weights), ewma());
+        let mut counts = [0_u32; 3];
+        for _ in 0..8000 {
+            let picked = idle.pick().unwrap();
+            counts[picked.id().as_str().parse::<usize>().unwrap()] += 1;
+            answer(picked, &hand, 5 * MILLI, Outcome::Success);
+        }
+        // Two distinct endpoints are drawn, and the first one wins the tie.
+        for (count, expected) in counts.iter().zip([1000_u32, 2000, 5000]) {
+            assert!(count.abs_diff(expected) < 250, "{counts:?} of weights {weights:?}");
+        }
+        let (mut loaded, _) = picker(weighted(&weights), ewma());
+        let held: Vec<_> = (0..800).map(|_| loaded.pick().unwrap()).collect();
+        let in_flight: Vec<_> = loaded.snapshot().endpoints.iter().map(|e| e.in_flight).collect();
+        for (count, expected) in in_flight.iter().zip([100_u64, 200, 500]) {
+            assert!(count.abs_diff(expected) < 20, "{in_flight:?} of weights {weights:?}");
+        }
+        drop(held);
+    }
+}
+
+#[test]
+fn to_peak_ewma_a_slow_endpoint_of_great_weight_is_slow() {
+    let (mut picker, hand) = picker(weighted(&[1, 4]), Policy::PeakEwma(PeakEwma::new()));
+    let mut slow = 0;
+    for _ in 0..1000 {
+        let picked = picker.pick().unwrap();
+        let heavy = picked.id().as_str() == "001";
+        slow += u32::from(heavy);
+        answer(picked, &hand, if heavy { 100 * MILLI } else { 5 * MILLI }, Outcome::Success);
+    }
+    assert!(slow < 50, "{slow} of 1,000 calls went to the slow one, idle as both are");
+}
+
+#[test]
 fn to_peak_ewma_an_error_that_came_with_a_fast_head_is_none_either() {
     let (mut picker, _) = picker(endpoints(1), Policy::PeakEwma(PeakEwma::new()));
     let mut picked = picker.pick().unwrap();

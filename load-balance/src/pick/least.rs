@@ -24,8 +24,8 @@ pub(crate) fn least_in_flight(of: &mut impl Candidates) -> Option<usize> {
 fn scan(of: &mut impl Candidates) -> Option<usize> {
     let mut best: Option<(f64, f64, usize)> = None;
     for at in 0..of.len() {
-        let Some(share) = of.share(at) else { continue };
-        let weight = of.weight(at) * share;
+        let Some(part) = of.part(at) else { continue };
+        let weight = of.weight(at) * part;
         let load = of.load(at) / weight;
         match &mut best {
             Some((least, _, _)) if *least < load => {}
@@ -48,8 +48,11 @@ fn sample(of: &mut impl Candidates) -> Option<usize> {
     // All drawn beforehand, so that the processor fetches them at once.
     places.fill_with(|| of.draw());
     for at in places {
-        let Some(share) = of.share(at) else { continue };
-        let load = of.load(at) / (of.weight(at) * share);
+        if of.share(at).is_none() {
+            continue;
+        }
+        // By whole weights: of its slow start, chance has taken account.
+        let load = of.load(at) / of.weight(at);
         // The first wins a tie, and which one is first is chance by weight.
         if best.is_none_or(|(least, _)| load < least) {
             best = Some((load, at));
