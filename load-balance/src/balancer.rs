@@ -219,6 +219,34 @@ impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
         members.placement.is_settled() && members.tiers.as_ref().is_none_or(Tiers::is_settled)
     }
 
+    /// Takes the place of another balancer with other settings: of the endpoints that both have, with
+    /// the same address, it goes on with their services, their counts, their latencies, and with
+    /// ejections and slow starts as far as its own settings have them. For a configuration that changes
+    /// while it runs: build a balancer over the same [`set`](Self::set), have it take over before its
+    /// first call, and put it in the place of the old one.
+    ///
+    /// Both have the same [clock](crate::ConfigBuilder::clock). Calls that are under way at the old one
+    /// end there.
+    ///
+    /// ```
+    /// use seawall_core::{AnyError, AtResult, Endpoint};
+    /// use seawall_load_balance::{Balancer, Config, EndpointSet, Policy};
+    ///
+    /// let set = EndpointSet::from_endpoints([Endpoint::new("a", "10.0.0.1:80".parse()?)]);
+    /// let make = |_: &Endpoint| Ok::<_, std::convert::Infallible>(());
+    /// let mut old = Balancer::builder(set.clone(), make).build()?;
+    /// drop(old.pick());
+    ///
+    /// let config = Config::builder().policy(Policy::RoundRobin);
+    /// let new = Balancer::builder(set, make).config(config).build()?;
+    /// new.take_over(&old);
+    /// assert_eq!(new.snapshot().endpoints[0].calls, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn take_over<U, Q>(&self, before: &Balancer<S, U, Q>) {
+        self.shared.inherit(&before.shared);
+    }
+
     /// Examines the interval since the last sweep, and ejects endpoints by success rate and failure
     /// percentage, as far as [`Ejection`](crate::Ejection) asks.
     ///

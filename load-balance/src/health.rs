@@ -10,6 +10,8 @@
 //! `warming_since` and `returned_at` are written before the word that announces them (Release) and
 //! read after it (Acquire). Counters are Relaxed: nothing else is read on the strength of them.
 
+mod inherit;
+
 use std::time::Duration;
 
 use fastrand::Rng;

@@ -65,6 +65,11 @@ impl Latency {
         Some(unpack(self.word.load(Relaxed))?.0)
     }
 
+    /// What another one knows.
+    pub(crate) fn copy(&self, other: &Self) {
+        self.word.store(other.word.load(Relaxed), Relaxed);
+    }
+
     pub(crate) fn forget(&self) {
         self.word.store(0, Relaxed);
     }

@@ -184,6 +184,19 @@ impl<S: Clone> Link<S> {
         }
     }
 
+    /// Goes on with a service that is made already, unless this has one or has left.
+    pub(crate) fn adopt(&self, service: Arc<S>) {
+        let making = lock(&self.making);
+        if !making.retired && self.service.load().is_none() {
+            self.service.store(Some(service));
+        }
+    }
+
+    /// The service, if it is made.
+    pub(crate) fn shared(&self) -> Option<Arc<S>> {
+        self.service.load_full()
+    }
+
     /// The service has failed for good; the next pick makes another.
     pub(crate) fn discard(&self) {
         let making = lock(&self.making);

@@ -106,6 +106,13 @@ impl<S> Listed for Vec<Entry<S>> {
     }
 }
 
+impl<S> Members<S> {
+    /// Those that may be picked first, then the others.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Entry<S>> {
+        self.entries.iter().chain(&self.drained)
+    }
+}
+
 /// What left with a change, to be dropped outside of any lock.
 pub(crate) type Retired = Vec<Arc<dyn Any + Send + Sync>>;
 

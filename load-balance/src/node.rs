@@ -138,6 +138,24 @@ impl Node {
         self.ended();
     }
 
+    /// Goes on with what another balancer counted and learned of this endpoint. Calls that are under way
+    /// there end there, and count here as ended.
+    pub(crate) fn inherit(&self, before: &Self) {
+        // Relaxed: no call looks at this node yet.
+        let started = before.hot.started.load(Relaxed);
+        self.hot.started.fetch_add(started, Relaxed);
+        self.hot.finished.fetch_add(started, Release);
+        for (from, to) in [
+            (&before.failures, &self.failures),
+            (&before.ignored, &self.ignored),
+            (&before.abandoned, &self.abandoned),
+            (&before.unsent, &self.unsent),
+        ] {
+            to.fetch_add(from.load(Relaxed), Relaxed);
+        }
+        self.hot.latency.copy(&before.hot.latency);
+    }
+
     /// The endpoint was picked, but the call went elsewhere before anything was sent.
     pub(crate) fn end_unsent(&self) {
         self.unsent.fetch_add(1, Relaxed);

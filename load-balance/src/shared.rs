@@ -1,6 +1,7 @@
 //! What all clones of a balancer share, and how one of its endpoints is picked.
 
 use std::{
+    collections::HashMap,
     ops::Deref,
     sync::{Arc, Weak},
     time::Duration,
@@ -370,6 +371,27 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     /// What the service of an endpoint would do with a call, as far as it says.
     pub(crate) fn admission(&self, entry: &Entry<S>) -> Admission {
         self.admits.map_or(Admission::Open, |admits| entry.link.admission(admits))
+    }
+
+    /// Goes on from another balancer, before this one is used: with the services and the standing of
+    /// the endpoints that both have.
+    pub(crate) fn inherit(&self, before: &Self) {
+        let (old, new) = (before.load(), self.load());
+        self.health.inherit_usual(&before.health);
+        let known: HashMap<_, _> = old.all().map(|entry| (entry.node.id(), entry)).collect();
+        for (at, entry) in new.all().enumerate() {
+            let Some(known) = known.get(entry.node.id()) else { continue };
+            if known.node.endpoint().address() != entry.node.endpoint().address() {
+                continue;
+            }
+            entry.node.inherit(&known.node);
+            if at < new.entries.len() {
+                self.health.inherit(&entry.node, &known.node);
+            }
+            if let Some(service) = known.link.shared() {
+                entry.link.adopt(service);
+            }
+        }
     }
 
     /// The service of `node` has failed for good.
