@@ -18,34 +18,33 @@ use std::{
     task::{Context, Poll},
 };
 
-use arc_swap::ArcSwap;
 use http::{Request, Response};
-use seawall_circuit_breaker::{AdmitService, OwnedPermit};
+use seawall_circuit_breaker::OwnedPermit;
 use seawall_core::{
-    BoxError, Endpoint,
+    BoxError,
     http::{AtBodyEnd, TrackedBody},
     tonic::{GrpcEnd, GrpcStatus, error_status},
 };
-use seawall_load_balance::{Balancer, MakeEndpoint, Picked, tonic::MakeChannel};
+use seawall_load_balance::{Balancer, Picked, tonic::MakeChannel};
 use tonic::{Status, body::Body, transport};
 use tower_service::Service;
 
 use self::{methods::Methods, protocol::Grpc, resend::ResendAttempt};
 use crate::{
     BuildError, Error, Shutdown, Snapshot,
-    breakers::{Breaker, Breakers},
     deadline::DeadlineBody,
     fallback::AnswerBody,
     first_frame::FirstFrame,
+    guarded::{self, MakeGuarded},
     live::{Live, Target},
     policy::{Policy, PolicyError, Transport},
-    pool::{Held, Pool, WithHeld},
+    pool::Held,
     setup::{ClientBuilder, Setup},
     way::ResendBound,
 };
 
 /// The service of one endpoint: a channel behind a breaker.
-type Guarded = AdmitService<Breaker, Pool<transport::Channel>, WithHeld<AtBodyEnd<GrpcStatus>>>;
+type Guarded = guarded::Guarded<transport::Channel, GrpcStatus>;
 type Balanced = Balancer<Guarded, AtBodyEnd<GrpcStatus>, ResendBound<ResendAttempt>>;
 type BalancedBody = TrackedBody<TrackedBody<Body, (OwnedPermit, Held), GrpcEnd>, Picked, GrpcEnd>;
 
@@ -103,25 +102,22 @@ impl GrpcBuilder {
         let Self { setup, make: channels } = self;
         let (service, policy) = (setup.service.clone(), setup.policy.clone());
         let given = setup.given.clone();
-        let target = move |service: &Arc<str>, policy: &Policy| {
-            let breakers = Breakers::new(policy, service, Transport::Grpc, &setup.given.clock)?;
-            let bounds = Arc::new(ArcSwap::from_pointee(policy.bounds(Transport::Grpc)));
-            let (channels, made, held) = (channels.clone(), breakers.clone(), bounds.clone());
-            let make = move |endpoint: &Endpoint| {
-                let first = channels.make(endpoint)?;
-                let (more, of) = (channels.clone(), endpoint.clone());
-                let more = move || more.make(&of).ok();
-                let pool = Pool::new(endpoint.id().as_str(), **held.load(), first, more);
-                let track = WithHeld(AtBodyEnd(GrpcStatus::new()));
-                Ok::<_, BoxError>(AdmitService::new(pool, made.make(endpoint), track).give_back())
+        let target = move |service: &Arc<str>, policy: &Policy, before: Option<&Target<_>>| {
+            let parts = setup.parts(service, policy, Transport::Grpc, before)?;
+            let make = MakeGuarded {
+                make: channels.clone(),
+                breakers: parts.breakers.clone(),
+                bounds: parts.bounds.clone(),
+                classify: GrpcStatus::new(),
             };
-            let balancer = Balancer::builder(setup.endpoints(service)?, make)
+            let balancer = Balancer::builder(parts.endpoints, make)
                 .config(setup.balancing(service, policy)?)
                 .admits(|guarded: &Guarded| guarded.admit().admission())
                 .track(AtBodyEnd(GrpcStatus::new()))
                 .resend(ResendBound(ResendAttempt))
                 .build()?;
-            Ok(Target { service: service.clone(), balancer, breakers, bounds })
+            let (breakers, bounds) = (parts.breakers, parts.bounds);
+            Ok(Target { service: service.clone(), balancer, breakers, bounds, left: Vec::new() })
         };
         let mut methods = Methods::default();
         for encoded in &given.descriptors {
@@ -169,13 +165,14 @@ impl GrpcClient {
     ///
     /// No connection is dropped, and calls and streams go on under the policy that they began with.
     /// What was learned stays: latencies, ejections, the states and counts of the breakers, and what
-    /// is left of the rate limit.
+    /// is left of the rate limit. Where endpoints are to be picked otherwise, a new balancer takes over
+    /// what the old one has of them.
     ///
     /// # Errors
     ///
-    /// When the policy is refused; the old one stays in force then. `load_balance`,
-    /// `outlier_detection`, `subsets` and the scope of the breakers are fixed when a client is
-    /// built, and a policy that changes them is refused.
+    /// When the policy is refused; the old one stays in force then. The scope of the breakers is fixed
+    /// when a client is built, and a policy that changes it is refused: what one breaker counted
+    /// cannot be divided among several.
     pub fn apply(&self, policy: Policy) -> Result<(), BuildError> {
         self.live.apply(policy)
     }

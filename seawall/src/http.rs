@@ -15,32 +15,29 @@ use std::{
     task::{Context, Poll},
 };
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use reqwest::{Client, Request, Response};
 use reqwest_middleware::{ClientWithMiddleware, Middleware, Next};
-use seawall_circuit_breaker::AdmitService;
 use seawall_core::{
-    Endpoint, Error as Layered,
+    Error as Layered,
     http::{AtBodyEnd, HttpStatus},
     reqwest::middleware_error,
 };
-use seawall_load_balance::{Balancer, MakeEndpoint, reqwest::MakeClient};
+use seawall_load_balance::{Balancer, reqwest::MakeClient};
 use tower_service::Service;
 
 use self::{protocol::Http, resend::ResendAttempt};
 use crate::{
     BuildError, Error, Shutdown, Snapshot,
-    breakers::{Breaker, Breakers},
+    guarded::{self, MakeGuarded},
     live::{Live, Target},
     policy::{Policy, PolicyError, Priority, Transport},
-    pool::{Pool, WithHeld},
     setup::{ClientBuilder, Setup},
     way::ResendBound,
 };
 
 /// The service of one endpoint: a client behind a breaker.
-type Guarded = AdmitService<Breaker, Pool<Client>, WithHeld<AtBodyEnd<HttpStatus>>>;
+type Guarded = guarded::Guarded<Client, HttpStatus>;
 type Balanced = Balancer<Guarded, AtBodyEnd<HttpStatus>, ResendBound<ResendAttempt>>;
 
 /// Begins a client for the HTTP service of this name: the host in the URLs of its requests, what a
@@ -75,27 +72,22 @@ impl HttpBuilder {
         let Self { setup, make: clients } = self;
         let (service, policy) = (setup.service.clone(), setup.policy.clone());
         let given = setup.given.clone();
-        let target = move |service: &Arc<str>, policy: &Policy| {
-            let breakers = Breakers::new(policy, service, Transport::Http, &setup.given.clock)?;
-            let bounds = Arc::new(ArcSwap::from_pointee(policy.bounds(Transport::Http)));
-            let (clients, made, held) = (clients.clone(), breakers.clone(), bounds.clone());
-            let make = move |endpoint: &Endpoint| {
-                let first = clients.make(endpoint)?;
-                let (more, of) = (clients.clone(), endpoint.clone());
-                let more = move || more.make(&of).ok();
-                let pool = Pool::new(endpoint.id().as_str(), **held.load(), first, more);
-                let track = WithHeld(AtBodyEnd(HttpStatus::new()));
-                Ok::<_, reqwest::Error>(
-                    AdmitService::new(pool, made.make(endpoint), track).give_back(),
-                )
+        let target = move |service: &Arc<str>, policy: &Policy, before: Option<&Target<_>>| {
+            let parts = setup.parts(service, policy, Transport::Http, before)?;
+            let make = MakeGuarded {
+                make: clients.clone(),
+                breakers: parts.breakers.clone(),
+                bounds: parts.bounds.clone(),
+                classify: HttpStatus::new(),
             };
-            let balancer = Balancer::builder(setup.endpoints(service)?, make)
+            let balancer = Balancer::builder(parts.endpoints, make)
                 .config(setup.balancing(service, policy)?)
                 .admits(|guarded: &Guarded| guarded.admit().admission())
                 .track(AtBodyEnd(HttpStatus::new()))
                 .resend(ResendBound(ResendAttempt))
                 .build()?;
-            Ok(Target { service: service.clone(), balancer, breakers, bounds })
+            let (breakers, bounds) = (parts.breakers, parts.bounds);
+            Ok(Target { service: service.clone(), balancer, breakers, bounds, left: Vec::new() })
         };
         let live = Arc::new(Live::new(&service, policy, Transport::Http, given, Box::new(target))?);
         let unused = Client::builder().no_proxy().build();
@@ -158,13 +150,14 @@ impl HttpClient {
     ///
     /// No connection is dropped, and calls and streams go on under the policy that they began with.
     /// What was learned stays: latencies, ejections, the states and counts of the breakers, and what
-    /// is left of the rate limit.
+    /// is left of the rate limit. Where endpoints are to be picked otherwise, a new balancer takes over
+    /// what the old one has of them.
     ///
     /// # Errors
     ///
-    /// When the policy is refused; the old one stays in force then. `load_balance`,
-    /// `outlier_detection`, `subsets` and the scope of the breakers are fixed when a client is
-    /// built, and a policy that changes them is refused.
+    /// When the policy is refused; the old one stays in force then. The scope of the breakers is fixed
+    /// when a client is built, and a policy that changes it is refused: what one breaker counted
+    /// cannot be divided among several.
     pub fn apply(&self, policy: Policy) -> Result<(), BuildError> {
         self.live.apply(policy)
     }

@@ -58,6 +58,7 @@ mod first_frame;
 mod gate;
 #[doc = include_str!("guide-from-istio.md")]
 pub mod guide_from_istio {}
+mod guarded;
 mod hedge;
 mod latency;
 mod limit;

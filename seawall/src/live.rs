@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use seawall_circuit_breaker::AdmitService;
 use seawall_core::{Reason, Rejection};
-use seawall_load_balance::Balancer;
+use seawall_load_balance::{Balancer, EndpointSet};
 use tokio::{task::AbortHandle, time::sleep};
 use tower_service::Service;
 
@@ -42,6 +42,21 @@ pub(crate) struct Target<B> {
     pub(crate) breakers: Breakers,
     /// What new endpoints are held to.
     pub(crate) bounds: Arc<ArcSwap<Bounds>>,
+    /// Whose place the balancer took while they had calls under way.
+    pub(crate) left: Vec<B>,
+}
+
+impl<B: Clone + Follow> Target<B> {
+    /// Goes on from `before`, with other settings.
+    fn take_over(&mut self, before: &Self) {
+        self.balancer.take_over(&before.balancer);
+        let left = before.left.iter().chain([&before.balancer]);
+        self.left = left.filter(|balancer| balancer.in_flight() > 0).cloned().collect();
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.left.iter().chain([&self.balancer]).map(Follow::in_flight).sum()
+    }
 }
 
 /// One call: who makes it, the way that it goes, and what comes in its place.
@@ -79,7 +94,8 @@ impl<B> Call<B> {
 }
 
 /// Makes what calls of a service go through, by a policy.
-type MakeTarget<B> = dyn Fn(&Arc<str>, &Policy) -> Result<Target<B>, BuildError> + Send + Sync;
+type MakeTarget<B> =
+    dyn Fn(&Arc<str>, &Policy, Option<&Target<B>>) -> Result<Target<B>, BuildError> + Send + Sync;
 
 /// A policy in force, which another may replace while calls are running.
 pub(crate) struct Live<B> {
@@ -98,6 +114,9 @@ pub(crate) struct Live<B> {
 pub(crate) trait Follow {
     fn breakers(&self) -> Vec<Breaker>;
     fn bound(&self, bounds: Bounds);
+    fn endpoints(&self) -> EndpointSet;
+    /// Goes on with what another one has of the same endpoints.
+    fn take_over(&self, before: &Self);
     /// Attempts that have not ended.
     fn in_flight(&self) -> u64;
 }
@@ -115,6 +134,14 @@ where
         for (_, guarded) in self.services() {
             guarded.inner().follow(bounds);
         }
+    }
+
+    fn endpoints(&self) -> EndpointSet {
+        self.set().clone()
+    }
+
+    fn take_over(&self, before: &Self) {
+        self.take_over(before);
     }
 
     fn in_flight(&self) -> u64 {
@@ -252,7 +279,7 @@ impl<B: Clone + Follow + Send + Sync + 'static> End for Live<B> {
         // In this order: a call is at an endpoint before it leaves the gate.
         let entered = self.gate.close();
         let plan = self.plan.load();
-        entered + plan.targets.iter().map(|target| target.balancer.in_flight()).sum::<u64>()
+        entered + plan.targets.iter().map(Target::in_flight).sum::<u64>()
     }
 
     fn end(&self) {

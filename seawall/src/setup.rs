@@ -2,14 +2,17 @@
 
 use std::{fmt, future::Future, sync::Arc};
 
+use arc_swap::ArcSwap;
 use seawall_core::{Clock, ConfigError, Endpoint, EndpointId};
 use seawall_discovery::Resolver;
 use seawall_load_balance::{self as load_balance, EndpointSet};
 
 use crate::{
     BuildError,
+    breakers::Breakers,
     fallback::{Answer, Failed, Function},
-    policy::Policy,
+    live::{Follow, Target},
+    policy::{Bounds, Policy, Transport},
 };
 
 /// Sets up a resilient client: a [`GrpcClient`](crate::grpc::GrpcClient) where `M` makes channels, an
@@ -73,6 +76,13 @@ impl<M> ClientBuilder<M> {
     }
 }
 
+/// What the endpoints of a service have in common.
+pub(crate) struct Parts {
+    pub(crate) endpoints: EndpointSet,
+    pub(crate) breakers: Breakers,
+    pub(crate) bounds: Arc<ArcSwap<Bounds>>,
+}
+
 /// What a client was given in code, which no policy changes.
 #[derive(Clone, Default)]
 pub(crate) struct Given {
@@ -134,8 +144,30 @@ impl Setup {
         })
     }
 
+    /// What the endpoints of `service` have in common, with what they had `before`.
+    pub(crate) fn parts<B: Follow>(
+        &self,
+        service: &Arc<str>,
+        policy: &Policy,
+        transport: Transport,
+        before: Option<&Target<B>>,
+    ) -> Result<Parts, BuildError> {
+        Ok(match before {
+            Some(before) => Parts {
+                endpoints: before.balancer.endpoints(),
+                breakers: before.breakers.clone(),
+                bounds: before.bounds.clone(),
+            },
+            None => Parts {
+                endpoints: self.endpoints(service)?,
+                breakers: Breakers::new(policy, service, transport, &self.given.clock)?,
+                bounds: Arc::new(ArcSwap::from_pointee(policy.bounds(transport))),
+            },
+        })
+    }
+
     /// The endpoints of `service`, which follow the resolver from here on.
-    pub(crate) fn endpoints(&self, service: &Arc<str>) -> Result<EndpointSet, BuildError> {
+    fn endpoints(&self, service: &Arc<str>) -> Result<EndpointSet, BuildError> {
         match &self.source {
             Source::Nowhere => {
                 let want = "a list of addresses or a resolver";

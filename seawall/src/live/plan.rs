@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use seawall_core::ConfigError;
 
-use super::{Call, MakeTarget, Target};
+use super::{Call, Follow, MakeTarget, Target};
 use crate::{
     BuildError,
     call::Caller,
@@ -40,7 +40,7 @@ struct Part {
     weight: u32,
 }
 
-impl<B: Clone> Plan<B> {
+impl<B: Clone + Follow> Plan<B> {
     /// The plan of a policy, with what `old` has of the same services.
     pub(super) fn new(
         service: &Arc<str>,
@@ -107,8 +107,15 @@ impl<B: Clone> Plan<B> {
         for name in &names {
             let known = old.and_then(|old| old.targets.iter().find(|known| known.service == *name));
             targets.push(match known {
-                Some(known) => known.clone(),
-                None => make(name, &policy)?,
+                Some(known) if old.is_some_and(|old| old.policy.balances_as(&policy, name)) => {
+                    known.clone()
+                }
+                Some(known) => {
+                    let mut target = make(name, &policy, Some(known))?;
+                    target.take_over(known);
+                    target
+                }
+                None => make(name, &policy, None)?,
             });
         }
         Ok(Self { policy, targets, routes, rest })

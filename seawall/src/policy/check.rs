@@ -128,21 +128,20 @@ impl Policy {
 
     /// Refuses `new` where it changes what is fixed when a client is built.
     pub(crate) fn check_change(&self, new: &Self) -> Result<(), ConfigError> {
-        let fixed = [
-            ("load_balance", self.load_balance == new.load_balance),
-            ("outlier_detection", self.outlier_detection == new.outlier_detection),
-            ("subsets", self.subsets == new.subsets),
-            (
-                "circuit_breaker.scope",
-                self.circuit_breaker.scope_of() == new.circuit_breaker.scope_of(),
-            ),
-        ];
-        match fixed.iter().find(|(_, same)| !same) {
-            None => Ok(()),
-            Some((field, _)) => {
-                let want = "as it was: it is fixed when a client is built";
-                Err(ConfigError::new(*field, "changed", want))
-            }
+        if self.circuit_breaker.scope_of() == new.circuit_breaker.scope_of() {
+            return Ok(());
         }
+        // What one breaker counted cannot be divided among several, nor the other way round.
+        let want = "as it was: it is fixed when a client is built";
+        Err(ConfigError::new("circuit_breaker.scope", "changed", want))
+    }
+
+    /// Whether the endpoints of `service` are picked by `new` as they are now.
+    pub(crate) fn balances_as(&self, new: &Self, service: &str) -> bool {
+        self.load_balance == new.load_balance
+            && self.outlier_detection == new.outlier_detection
+            && self.subsets == new.subsets
+            && (self.outlier_detection.is_none()
+                || self.abandoned_after(service) == new.abandoned_after(service))
     }
 }
