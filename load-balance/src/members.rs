@@ -18,7 +18,7 @@ use crate::{
     rule::Listed,
     set::Batch,
     shared::Turn,
-    tiers::Tiers,
+    tiers::{Before, Tiers},
 };
 
 /// The endpoints of a balancer at one moment. Each list is ordered by id.
@@ -92,9 +92,9 @@ impl<S> Listed for Vec<&Entry<S>> {
     }
 }
 
-impl<S> Listed for Vec<Entry<S>> {
+impl<S> Listed for &[Entry<S>] {
     fn len(&self) -> usize {
-        self.len()
+        <[_]>::len(self)
     }
 
     fn node(&self, at: usize) -> &Node {
@@ -118,7 +118,8 @@ pub(crate) type Retired = Vec<Arc<dyn Any + Send + Sync>>;
 
 impl<S: Clone + Send + Sync + 'static> Members<S> {
     pub(crate) fn empty(policy: &Policy) -> Self {
-        let table = Table::new(policy, &Roster::new(&Vec::<Entry<S>>::new()));
+        let nobody: &[Entry<S>] = &[];
+        let table = Table::new(policy, &Roster::new(&nobody));
         let placement = Placement::new(policy);
         let (entries, drained) = (Vec::new(), Vec::new());
         Self { entries, drained, table, placement, tiers: None, weights: 0 }
@@ -184,10 +185,15 @@ impl<S: Clone + Send + Sync + 'static> Members<S> {
         };
         health.set_endpoints(entries.len());
         retired.push(Arc::new(TellPanic(health.clone())));
-        let table = Table::new(policy, &Roster::new(&entries));
-        let placement = self.placement.after(&self.entries, &entries);
         let weights = entries.iter().map(|entry| u64::from(entry.weight)).sum();
-        let tiers = Tiers::new(&entries, self.tiers.as_ref(), routes, policy, turn, health);
+        let before = |tiers| Before { tiers, entries: &self.entries, batch };
+        let before = self.tiers.as_ref().map(before);
+        let tiers = Tiers::new(&entries, before.as_ref(), routes, policy, turn, health);
+        // Where the set is in parts, nobody looks at tables of the whole.
+        let whole = if tiers.is_some() { &[] } else { &entries[..] };
+        let old = if self.tiers.is_some() { &[] } else { &self.entries[..] };
+        let table = Table::new(policy, &Roster::new(&whole));
+        let placement = self.placement.after(old, whole);
         (Self { entries, drained, table, placement, tiers, weights }, retired)
     }
 

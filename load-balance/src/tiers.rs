@@ -23,6 +23,7 @@ use crate::{
         place::{Placed, Placement},
     },
     route::{Routes, ZoneAware},
+    set::Batch,
     shared::Turn,
     sync::Mutex,
 };
@@ -56,10 +57,22 @@ struct Tier {
 /// Endpoints that are picked from together.
 struct Leaf {
     places: Vec<u32>,
+    made: Arc<Made>,
+    turn: Turn,
+}
+
+/// What is made for the endpoints of a leaf, and kept as long as no change touches one of them.
+struct Made {
     table: Table,
     placement: Placement,
-    turn: Turn,
     weights: u64,
+}
+
+/// The parts before a change.
+pub(crate) struct Before<'a, S> {
+    pub(crate) tiers: &'a Tiers,
+    pub(crate) entries: &'a [Entry<S>],
+    pub(crate) batch: &'a Batch,
 }
 
 /// What was counted.
@@ -110,9 +123,14 @@ pub struct RouteSnapshot {
 impl Tiers {
     /// The parts of `entries`, or nothing where they are all one. New parts begin their turns where
     /// the whole set's, `turn`, is: a seed rules them too.
+    ///
+    /// # Cost
+    ///
+    /// Linear in the set, to find who is in which part; tables are made anew for the parts of the
+    /// endpoints that changed alone.
     pub(crate) fn new<S>(
         entries: &[Entry<S>],
-        old: Option<&Self>,
+        old: Option<&Before<'_, S>>,
         routes: &Arc<Routes>,
         policy: &Policy,
         turn: &Turn,
@@ -124,13 +142,14 @@ impl Tiers {
             return None;
         }
         let endpoints: Vec<_> = entries.iter().map(|entry| entry.node.endpoint()).collect();
+        let before = Parts(old);
         let leaf = |places: Vec<u32>, old: Option<&Leaf>| {
             let turn = old.map_or(turn, |leaf| &leaf.turn).copy();
-            Leaf::new(places, entries, policy, turn)
+            Leaf { made: before.made(old, &places, entries, policy), places, turn }
         };
         let mut subsets = Vec::new();
         for (name, weight, places) in split(routes, &endpoints) {
-            let before = old.and_then(|old| old.subsets.iter().find(|s| s.name == name));
+            let before = old.and_then(|old| old.tiers.subsets.iter().find(|s| s.name == name));
             let mut levels = BTreeMap::<u32, Vec<u32>>::new();
             for place in places {
                 levels.entry(entries[place as usize].priority).or_default().push(place);
@@ -219,10 +238,10 @@ impl Tiers {
         let panicking = self.loads.load().tiers[way.subset][way.tier].panicking;
         Some(Area {
             places: Some(&leaf.places),
-            table: &leaf.table,
-            placement: &leaf.placement,
+            table: &leaf.made.table,
+            placement: &leaf.made.placement,
             turn: &leaf.turn,
-            weights: leaf.weights,
+            weights: leaf.made.weights,
             panicking: Some(panicking),
         })
     }
@@ -244,7 +263,7 @@ impl Tiers {
         let tiers = self.subsets.iter().flat_map(|subset| &subset.tiers);
         let leaves =
             tiers.flat_map(|tier| tier.zones.iter().map(|zone| &zone.1).chain([&tier.whole]));
-        leaves.into_iter().all(|leaf| leaf.placement.is_settled())
+        leaves.into_iter().all(|leaf| leaf.made.placement.is_settled())
     }
 
     pub(crate) fn snapshot<S>(&self, entries: &[Entry<S>], health: &Health) -> Vec<RouteSnapshot> {
@@ -270,18 +289,40 @@ impl Tiers {
     }
 }
 
-impl Leaf {
-    fn new<S>(places: Vec<u32>, all: &[Entry<S>], policy: &Policy, turn: Turn) -> Self {
+/// The parts before a change, where there were any.
+struct Parts<'a, S>(Option<&'a Before<'a, S>>);
+
+impl<S> Parts<'_, S> {
+    /// What is made for the leaf of these places of `all`, which was `old`.
+    fn made(
+        &self,
+        old: Option<&Leaf>,
+        places: &[u32],
+        all: &[Entry<S>],
+        policy: &Policy,
+    ) -> Arc<Made> {
         let entries: Vec<_> = places.iter().map(|at| &all[*at as usize]).collect();
-        let roster = Roster::new(&entries);
-        Self {
-            table: Table::new(policy, &roster),
-            // Anew: its old list is gone, and a part of a set is small or its policy needs none.
-            placement: Placement::new(policy).after(&[], &entries),
-            turn,
-            weights: entries.iter().map(|entry| u64::from(entry.weight())).sum(),
-            places,
+        let (Some(old), Some(before)) = (old, self.0) else {
+            let placement = Placement::new(policy).after(&[], &entries);
+            return Arc::new(Made::new(entries, policy, placement));
+        };
+        let were: Vec<_> = old.places.iter().map(|at| &before.entries[*at as usize]).collect();
+        let same = |(was, is): (&&Entry<S>, &&Entry<S>)| {
+            Arc::ptr_eq(&was.node, &is.node) && !before.batch.contains_key(is.node.id())
+        };
+        if were.len() == entries.len() && were.iter().zip(&entries).all(same) {
+            return old.made.clone();
         }
+        let placement = old.made.placement.after(&were, &entries);
+        Arc::new(Made::new(entries, policy, placement))
+    }
+}
+
+impl Made {
+    fn new<S>(entries: Vec<&Entry<S>>, policy: &Policy, placement: Placement) -> Self {
+        let table = Table::new(policy, &Roster::new(&entries));
+        let weights = entries.iter().map(|entry| u64::from(entry.weight())).sum();
+        Self { table, placement, weights }
     }
 }
 

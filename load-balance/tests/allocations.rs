@@ -10,10 +10,11 @@ use std::{
 };
 
 use common::{endpoint, endpoints};
-use seawall_core::{Endpoint, Guard, Outcome};
+use seawall_core::{Clock, Endpoint, Guard, Health, Outcome};
 use seawall_load_balance::{
     AbsentKey, Balancer, Config, ConsistentHash, Ejection, EndpointSet, HashKey, Maglev, PeakEwma,
-    PickContext, Picker, Policy, Ring, Roster, Rule, SlowStart, View,
+    PickContext, Picker, Policy, Ring, Roster, Rule, Select, SlowStart, Split, Subset, View,
+    ZoneAware,
 };
 use seawall_test_support::{CountingAllocator, allocations};
 use tower::Service;
@@ -90,6 +91,76 @@ fn a_pick_its_guard_and_a_clone_allocate_nothing() {
             picks(&mut picker);
         }
         assert_eq!(allocations(|| picks(&mut picker)), 0);
+    }
+}
+
+/// Three priorities of two zones, with a canary in each, and one endpoint of ten critical.
+fn in_parts(unwell: bool) -> EndpointSet {
+    (0..600_u32)
+        .map(|n| {
+            let health =
+                if unwell && n.is_multiple_of(10) { Health::Critical } else { Health::Passing };
+            endpoint(&format!("{n:04}"))
+                .with_weight(1 + (n % 3) as u16)
+                .with_priority(n % 3)
+                .with_zone(["a", "b"][n as usize / 3 % 2])
+                .with_tags((n % 7 == 0).then_some("canary"))
+                .with_health(health)
+        })
+        .collect()
+}
+
+#[test]
+fn a_pick_in_one_of_many_parts_allocates_nothing_under_any_policy() {
+    let hashed = [
+        ConsistentHash::ring(Ring::new()),
+        ConsistentHash::maglev(Maglev::new()),
+        ConsistentHash::maglev(Maglev::new()).with_bounded_load(110),
+        ConsistentHash::rendezvous(),
+    ];
+    let mut policies = vec![
+        Policy::PowerOfTwo,
+        Policy::PeakEwma(PeakEwma::new()),
+        Policy::RoundRobin,
+        Policy::Random,
+        Policy::LeastInFlight,
+        Policy::custom(Any),
+    ];
+    policies.extend(hashed.map(Policy::ConsistentHash));
+    for policy in policies {
+        for unwell in [false, true] {
+            let split = Split::new().with_subset("canary", Select::tag("canary"), 20).with_subset(
+                "stable",
+                Select::Rest,
+                80,
+            );
+            // Who is well is counted a few times a second while somebody is not, which one pick
+            // pays for; on this clock no time passes.
+            let (clock, _hand) = Clock::manual();
+            let config = Config::builder()
+                .policy(policy.clone())
+                .split(split)
+                .zone_aware(ZoneAware::new("a"))
+                .subset(Subset::new(3, 200))
+                .clock(clock);
+            let mut picker = Picker::with_config(in_parts(unwell), config.build().unwrap());
+            while !picker.is_settled() {
+                std::thread::yield_now();
+            }
+            let mut picks = || {
+                for number in 0..2000_u32 {
+                    let key = HashKey::of(number.to_le_bytes());
+                    let context = PickContext::new().with_key(key);
+                    picker.pick_for(context).unwrap().finish(Outcome::Success);
+                    let named = context.with_subset("canary");
+                    picker.pick_for(named).unwrap().finish(Outcome::Failure);
+                    drop(black_box(picker.clone().pick().unwrap()));
+                }
+            };
+            // Ejections, and the first count after them.
+            picks();
+            assert_eq!(allocations(picks), 0, "{policy:?}, unwell: {unwell}");
+        }
     }
 }
 

@@ -3,14 +3,19 @@
 
 mod common;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use common::{Probes, endpoint};
 use proptest::prelude::*;
 use seawall_core::{Change, Clock, Endpoint, Guard, Health, ManualClock, Outcome};
 use seawall_load_balance::{
-    Balancer, Config, ConfigBuilder, ConsistentHash, Ejection, EndpointSet, HashKey, PeakEwma,
-    PickContext, Picker, Policy, Ring, Select, Split, Tried, ZoneAware,
+    Balancer, Config, ConfigBuilder, ConsistentHash, Ejection, EndpointSet, HashKey, Maglev,
+    PeakEwma, PickContext, Picker, Policy, Ring, Roster, Rule, Select, Split, Tried, View,
+    ZoneAware,
 };
 use tower::{Service, ServiceExt};
 
@@ -258,6 +263,113 @@ fn a_key_keeps_its_endpoint_within_its_part() {
         let context = PickContext::new().with_key(HashKey::of(key.to_le_bytes()));
         let first = picker.pick_for(context).unwrap().id().clone();
         assert_eq!(picker.pick_for(context).unwrap().id(), &first);
+    }
+}
+
+/// Counts the tables that are made for it, by who is in them.
+#[derive(Clone, Debug, Default)]
+struct Counted(Arc<Mutex<Vec<String>>>);
+
+impl Rule for Counted {
+    type Table = ();
+
+    fn prepare(&self, roster: &Roster<'_>) {
+        let ids: Vec<_> = (0..roster.len()).map(|at| roster.id(at).as_str()).collect();
+        if !ids.is_empty() {
+            self.0.lock().unwrap().push(ids.join(" "));
+        }
+    }
+
+    fn pick(&self, (): &(), view: &mut View<'_>) -> Option<usize> {
+        (0..view.len()).find(|at| view.share(*at).is_some())
+    }
+}
+
+#[test]
+fn a_change_makes_anew_the_tables_of_the_parts_that_it_touches_alone() {
+    let rule = Counted::default();
+    let made = || std::mem::take(&mut *rule.0.lock().unwrap());
+    let set: EndpointSet = level('a', 0, 2, 2).chain(level('b', 1, 2, 2)).collect();
+    let config = Config::builder().policy(Policy::custom(rule.clone()));
+    let (mut picker, _) = picker(set.clone(), config);
+    assert_eq!(made(), ["a000 a001", "b000 b001"], "none for the whole");
+    let change = |endpoint: Endpoint| {
+        set.apply([Change::Insert(endpoint)]);
+        made()
+    };
+    assert_eq!(change(endpoint("b000").with_priority(1).with_weight(7)), ["b000 b001"]);
+    // A rule may look at anything that the set says.
+    assert_eq!(change(endpoint("a001").with_metadata("size", "2")), ["a000 a001"]);
+    // One that comes moves the places of all after it, but changes nobody else's table.
+    assert_eq!(change(endpoint("a0005")), ["a000 a0005 a001"]);
+    assert_eq!(change(endpoint("c000").with_priority(2)), ["c000"]);
+    // From one part to another, both change.
+    assert_eq!(change(endpoint("b001").with_priority(2)), ["b000", "b001 c000"]);
+    set.apply(["a000", "a0005", "a001"].map(|id| Change::Remove(id.into())));
+    assert_eq!(made(), [""; 0], "of those that are left, nobody changed");
+    assert_eq!(picker.pick().unwrap().id().as_str(), "b000", "by the places that are now");
+    // One part is the whole set, and the whole has a table again.
+    set.replace([endpoint("x"), endpoint("y")]);
+    assert_eq!(made(), ["x y"]);
+    assert_eq!(picker.pick().unwrap().id().as_str(), "x");
+    set.replace([endpoint("x"), endpoint("y").with_priority(1)]);
+    assert_eq!(made(), ["x", "y"]);
+}
+
+#[test]
+fn keys_in_parts_stay_where_they_are_over_any_row_of_changes() {
+    // A table that is kept or mended must be the one that is made from nothing.
+    let rules = [
+        ConsistentHash::ring(Ring::new()),
+        ConsistentHash::maglev(Maglev::new().with_cells(2039)),
+        ConsistentHash::rendezvous(),
+    ];
+    for (rule, zoned) in rules.iter().flat_map(|rule| [(rule, false), (rule, true)]) {
+        let config = || {
+            let zones = zoned.then(|| ZoneAware::new("a").with_min_endpoints(1));
+            let policy = Policy::ConsistentHash(rule.clone());
+            Config::builder().policy(policy).zone_aware(zones).split(canary())
+        };
+        let set: EndpointSet = tagged();
+        let (mut grown, _) = picker(set.clone(), config());
+        let mut rng = fastrand::Rng::with_seed(7);
+        for step in 0..30 {
+            let id = format!("{}{}", ["c", "s", "t"][rng.usize(..3)], rng.u8(..6));
+            let change = match rng.u8(..4) {
+                0 => Change::Remove(id.as_str().into()),
+                _ => Change::Insert(
+                    endpoint(&id)
+                        .with_weight(rng.u16(1..4))
+                        .with_priority(rng.u32(..2))
+                        .with_zone(["a", "b"][rng.usize(..2)])
+                        .with_tags(id.starts_with('c').then_some("canary")),
+                ),
+            };
+            set.apply([change]);
+            let fresh = set.endpoints().iter().map(|endpoint| Endpoint::clone(endpoint)).collect();
+            let (mut fresh, _) = picker(fresh, config());
+            while !(grown.is_settled() && fresh.is_settled()) {
+                std::thread::yield_now();
+            }
+            assert_eq!(grown.snapshot().routes, fresh.snapshot().routes, "{rule:?}, step {step}");
+            for key in 0..20_u32 {
+                let key = HashKey::of(key.to_le_bytes());
+                for subset in ["canary", "stable"] {
+                    let context = PickContext::new().with_key(key).with_subset(subset);
+                    // The part is drawn, so all that the key has in the parts is compared.
+                    let owners = |picker: &mut Picker| -> std::collections::BTreeSet<_> {
+                        (0..12).map(|_| picker.pick_for(context).unwrap().id().clone()).collect()
+                    };
+                    let routes = grown.snapshot().routes;
+                    let own = routes.iter().filter(|r| r.subset.as_deref() == Some(subset));
+                    if own.clone().any(|r| r.zones.iter().any(|(_, part)| *part % 100.0 != 0.0)) {
+                        // A rare zone may be drawn for one of them alone.
+                        continue;
+                    }
+                    assert_eq!(owners(&mut grown), owners(&mut fresh), "{rule:?}, step {step}");
+                }
+            }
+        }
     }
 }
 
