@@ -110,7 +110,8 @@ routes:
     let before = calls();
     channel.apply(policy(&text("9s"))).unwrap();
     client.unary(EchoRequest { delay_ms: 300, ..hello() }).await.unwrap();
-    assert_eq!(calls() - before, 2, "it is hedged, by what was learned under the other policy");
+    // A cancelled hedge of an earlier call may arrive meanwhile.
+    assert!(calls() - before >= 2, "it is hedged, by what was learned under the other policy");
     // A tenth of the 141 calls, of which a few more come meanwhile, may be tried again. Hedges would
     // count as calls, too.
     let unhedged = |timeout| text(timeout).replace("hedge: { percentile: 90", "hedge: { delay: 1h");
