@@ -25,7 +25,8 @@ impl Policy {
         let settings = schemars::generate::SchemaSettings::draft2020_12();
         let mut schema = settings.into_generator().into_root_schema_for::<Self>().to_value();
         shorten(&mut schema);
-        schema["$id"] = "https://docs.rs/seawall/latest/policy.schema.json".into();
+        schema["$id"] =
+            "https://github.com/seawall-rs/seawall/blob/main/seawall/policy.schema.json".into();
         schema["title"] = "seawall policy".into();
         schema
     }
