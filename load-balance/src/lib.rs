@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! Where calls of one key are to reach one endpoint, see [`guide_by_key`].
+//! The [`guide`] says which policy when, and what happens to a call when its endpoint dies.
 //!
 //! # Features
 //!
@@ -67,6 +67,7 @@ mod future;
 #[doc = include_str!("guide.md")]
 #[doc = include_str!("guide/share.svg")]
 #[doc = include_str!("guide/p99.svg")]
+#[doc = include_str!("guide/failover.svg")]
 pub mod guide {}
 mod hash;
 mod health;
@@ -147,9 +148,6 @@ pub use tiers::RouteSnapshot;
 pub use tracing::TracingObserver;
 pub use tried::{Attempt, Tried};
 pub use warm_up::{ConnectFuture, WarmUp, WarmUpFuture};
-
-#[doc = include_str!("guide-by-key.md")]
-pub mod guide_by_key {}
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

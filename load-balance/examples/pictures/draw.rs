@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, fmt::Write, time::Duration};
 
-use seawall_core::{Clock, Endpoint, Guard, Instant, Outcome};
+use seawall_core::{Clock, Endpoint, Guard, Health, Instant, Outcome};
 use seawall_load_balance::{
     Config, ConsistentHash, EndpointSet, HashKey, Maglev, PeakEwma, PickContext, Picked, Picker,
     Policy, Ring,
@@ -102,8 +102,70 @@ const LEFT: usize = 130;
 const WIDTH: usize = 720;
 
 /// Each file's name and what is in it.
-pub(crate) fn pictures() -> [(&'static str, String); 2] {
-    [("share.svg", share()), ("p99.svg", p99())]
+pub(crate) fn pictures() -> [(&'static str, String); 3] {
+    [("share.svg", share()), ("p99.svg", p99()), ("failover.svg", failover())]
+}
+
+/// The part of the calls that the first of two priorities gets, when so many of the twenty endpoints
+/// of each are well.
+fn first_priority(first: usize, second: usize) -> f64 {
+    const EACH: usize = 20;
+    const PICKS: usize = 5000;
+    let level = |priority: u32, well: usize| {
+        (0..EACH).map(move |at| {
+            let address = "127.0.0.1:1".parse().expect("an address");
+            let health = if at < well { Health::Passing } else { Health::Critical };
+            let id = format!("{priority}-{at:02}");
+            Endpoint::new(id, address).with_priority(priority).with_health(health)
+        })
+    };
+    let set = level(0, first).chain(level(1, second)).collect();
+    let config = Config::builder().seed(1).build().expect("in its ranges");
+    let mut picker = Picker::with_config(set, config);
+    let firsts = (0..PICKS).filter(|_| {
+        let picked = picker.pick().expect("there are forty");
+        let first = picked.id().as_str().starts_with('0');
+        picked.finish(Outcome::Success);
+        first
+    });
+    firsts.count() as f64 / PICKS as f64
+}
+
+fn failover() -> String {
+    const PLOT: f64 = 200.0;
+    const HEIGHT: usize = 300;
+    let title = "Share of the calls that priority 0 keeps, by the part of it that is well";
+    let mut svg = head(title, HEIGHT);
+    let (left, right, top) = (60.0, 480.0, 50.0);
+    let at =
+        |well: f64, share: f64| (left + (1.0 - well) * (right - left), top + (1.0 - share) * PLOT);
+    for part in [0.0, 0.25, 0.5, 0.75, 1.0] {
+        let ((x, _), (_, y)) = (at(part, 0.0), at(0.0, part));
+        let percent = part * 100.0;
+        let _ =
+            writeln!(svg, r##"<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" stroke="#ddd"/>"##);
+        let _ =
+            writeln!(svg, r#"<text font-size="11" x="16" y="{:.0}">{percent} %</text>"#, y + 4.0);
+        let (x, y) = (x - 10.0, top + PLOT + 18.0);
+        let _ = writeln!(svg, r#"<text font-size="11" x="{x}" y="{y}">{percent} %</text>"#);
+    }
+    let lines =
+        [(20, "#3b7dd8", "all of priority 1 is well"), (5, "#e0912f", "a quarter of it is")];
+    for (number, (second, color, text)) in lines.into_iter().enumerate() {
+        let points = (0..=20_usize).rev().map(|well| {
+            let (x, y) = at(well as f64 / 20.0, first_priority(well, second));
+            format!("{x:.0},{y:.1}")
+        });
+        let points = points.collect::<Vec<_>>().join(" ");
+        let _ = writeln!(
+            svg,
+            r#"<polyline fill="none" stroke="{color}" stroke-width="2" points="{points}"/>"#
+        );
+        let y = top + 20.0 + number as f64 * 24.0;
+        let _ = writeln!(svg, r#"<text fill="{color}" x="500" y="{y}">{text}</text>"#);
+    }
+    svg.push_str("</svg>\n");
+    svg
 }
 
 fn share() -> String {
@@ -148,20 +210,23 @@ fn p99() -> String {
     })
 }
 
-fn frame(
-    title: &str,
-    rows: &[Measured],
-    mut draw: impl FnMut(&mut String, usize, &Measured),
-) -> String {
-    let height = TOP + rows.len() * ROW + 16;
+fn head(title: &str, height: usize) -> String {
     // No style sheet: inside a page it would reach beyond the picture.
-    let mut svg = format!(
+    format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" font-family="sans-serif" font-size="14">
 <title>{title}</title>
 <rect width="{WIDTH}" height="{height}" fill="#fff"/>
 <text font-weight="bold" x="16" y="28">{title}</text>
 "##
-    );
+    )
+}
+
+fn frame(
+    title: &str,
+    rows: &[Measured],
+    mut draw: impl FnMut(&mut String, usize, &Measured),
+) -> String {
+    let mut svg = head(title, TOP + rows.len() * ROW + 16);
     for (number, measured) in rows.iter().enumerate() {
         let row = TOP + number * ROW;
         let (y, name) = (row + 24, measured.name);
