@@ -1,6 +1,6 @@
 //! The balancer: a handle that picks, and a service that calls what it picked.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use seawall_core::{Admission, AnyError, AtResult, ConfigError, EndpointId};
@@ -258,6 +258,16 @@ impl<S: Clone + Send + Sync + 'static, T, R> Balancer<S, T, R> {
     /// Linear in the set.
     pub fn sweep(&self) {
         self.shared.sweep();
+    }
+
+    /// Takes an endpoint out for this long, however many are out already; `false` when it is not in.
+    ///
+    /// It is used all the same when too few others are well, as
+    /// [`panic_threshold`](ConfigBuilder::panic_threshold) says.
+    pub fn eject(&self, id: &EndpointId, time: Duration) -> bool {
+        let members = self.shared.load();
+        let found = members.entries.iter().find(|entry| entry.node.id() == id);
+        found.is_some_and(|entry| self.shared.health.eject_by_hand(&entry.node, time))
     }
 
     /// Brings an endpoint back before its ejection ends; `false` when it is not ejected.

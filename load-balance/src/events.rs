@@ -99,6 +99,8 @@ pub enum EjectCause {
     FailurePercentage,
     /// It asked to be left alone. This is no ejection that counts.
     RetryAfter,
+    /// Somebody took it out.
+    ByHand,
 }
 
 impl EjectCause {
@@ -111,6 +113,7 @@ impl EjectCause {
             Self::SuccessRate => "success_rate",
             Self::FailurePercentage => "failure_percentage",
             Self::RetryAfter => "retry_after",
+            Self::ByHand => "by_hand",
         }
     }
 }

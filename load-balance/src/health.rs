@@ -581,6 +581,26 @@ impl Health {
         self.tell_panic();
     }
 
+    /// Takes an endpoint out by hand, whatever the rules allow; `false` when it is out already.
+    pub(crate) fn eject_by_hand(&self, node: &Node, time: Duration) -> bool {
+        let until = self.until(self.clock.now(), time);
+        // Counted before it happens, as every ejection is.
+        self.ejected.fetch_add(1, Relaxed);
+        let ejected = self.change(node, |word| {
+            let may = !is_ejected(word) && word & REMOVED == 0;
+            may.then_some(word & FLAG_BITS & !(WARMING | RESTING) | until << FLAGS)
+        });
+        if ejected.is_none() {
+            self.ejected.fetch_sub(1, Relaxed);
+            return false;
+        }
+        node.record().ejections.fetch_add(1, Relaxed);
+        let ejected = Ejected { endpoint: node.id(), cause: EjectCause::ByHand, time };
+        self.watch.tell(|observer, name| observer.ejected(name, &ejected));
+        self.tell_panic();
+        true
+    }
+
     /// Ejects those of `nodes` that did worse since the last sweep than the rules allow.
     pub(crate) fn sweep<'a>(&self, nodes: impl Iterator<Item = &'a Node>) {
         let Some(rules) = &self.ejection else { return };

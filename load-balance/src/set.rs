@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     future::poll_fn,
     pin::pin,
@@ -72,7 +72,10 @@ struct Shared {
 }
 
 struct State {
+    /// As their source has them.
     endpoints: BTreeMap<EndpointId, Arc<Endpoint>>,
+    /// Those that get no new calls, whatever their source says.
+    drained: BTreeSet<EndpointId>,
     watchers: Vec<Weak<dyn Watcher>>,
     source: Source,
 }
@@ -136,7 +139,8 @@ impl EndpointSet {
     }
 
     fn with_source(source: Source) -> Self {
-        let state = State { endpoints: BTreeMap::new(), watchers: Vec::new(), source };
+        let (endpoints, drained) = Default::default();
+        let state = State { endpoints, drained, watchers: Vec::new(), source };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), task: Mutex::new(None) }) }
     }
 
@@ -196,6 +200,33 @@ impl EndpointSet {
         drop(retired);
     }
 
+    /// Sends no new calls to an endpoint, whatever its source says of it, until
+    /// [`undrain`](Self::undrain): it is as one of weight 0, and its calls in flight finish. An
+    /// endpoint that leaves and returns under its id stays drained. `false` when it is not there, or
+    /// is drained already.
+    pub fn drain(&self, id: &EndpointId) -> bool {
+        self.show(id, |state| state.endpoints.contains_key(id) && state.drained.insert(id.clone()))
+    }
+
+    /// Has an endpoint get calls again as its source says; `false` when it is not drained.
+    pub fn undrain(&self, id: &EndpointId) -> bool {
+        self.show(id, |state| state.drained.remove(id))
+    }
+
+    /// Shows the watchers an endpoint that `change` changed, if it did.
+    fn show(&self, id: &EndpointId, change: impl FnOnce(&mut State) -> bool) -> bool {
+        let mut state = lock(&self.shared.state);
+        let changed = change(&mut state);
+        let batch = state.endpoints.get(id).map(|now| (id.clone(), Some(now.clone())));
+        let retired: Vec<_> = match batch.filter(|_| changed) {
+            Some(one) => state.tell(&Batch::from([one])),
+            None => Vec::new(),
+        };
+        drop(state);
+        drop(retired);
+        changed
+    }
+
     /// The endpoints, ordered by id.
     pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         lock(&self.shared.state).endpoints.values().cloned().collect()
@@ -221,8 +252,8 @@ impl EndpointSet {
         let mut state = lock(&self.shared.state);
         if let Some(first) = watcher.upgrade() {
             let all = state.endpoints.iter();
-            first
-                .changed(&all.map(|(id, endpoint)| (id.clone(), Some(endpoint.clone()))).collect());
+            let all = all.map(|(id, endpoint)| (id.clone(), Some(endpoint.clone()))).collect();
+            first.changed(&state.shown(all));
         }
         state.watchers.push(watcher);
     }
@@ -277,10 +308,25 @@ impl State {
                 None => self.endpoints.remove(id),
             };
         }
+        self.tell(batch)
+    }
+
+    /// A batch as watchers are to see it.
+    fn shown(&self, mut batch: Batch) -> Batch {
+        for (id, endpoint) in &mut batch {
+            if let Some(endpoint) = endpoint.as_mut().filter(|_| self.drained.contains(id)) {
+                *endpoint = Arc::new(Endpoint::clone(endpoint).with_weight(0));
+            }
+        }
+        batch
+    }
+
+    fn tell(&mut self, batch: &Batch) -> Vec<Arc<dyn Any + Send + Sync>> {
+        let shown = self.shown(batch.clone());
         let mut retired = Vec::new();
         self.watchers.retain(|watcher| match watcher.upgrade() {
             Some(watcher) => {
-                retired.extend(watcher.changed(batch));
+                retired.extend(watcher.changed(&shown));
                 // The last handle of a balancer may have gone meanwhile; what it held is the
                 // user's, and its destructor may reach for this set.
                 let watcher: Arc<dyn Watcher> = watcher;

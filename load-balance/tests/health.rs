@@ -232,3 +232,18 @@ fn an_endpoint_that_returns_begins_slowly() {
     hand.advance(50 * SECOND);
     assert_eq!(of(&picker, "e000000").share, 0.5);
 }
+
+#[test]
+fn who_is_ejected_by_hand_returns_when_the_time_is_over_or_by_hand() {
+    let set = endpoints(4);
+    let (mut picker, hand) = picker(&set, Config::builder());
+    let id = "e000000".into();
+    assert!(picker.eject(&id, 10 * SECOND));
+    assert!(!picker.eject(&id, 10 * SECOND) && !picker.eject(&"nobody".into(), SECOND));
+    assert!(!is_picked(&mut picker, "e000000"));
+    assert_eq!(of(&picker, "e000000").ejections, 1);
+    hand.advance(10 * SECOND);
+    assert!(is_picked(&mut picker, "e000000"));
+    assert!(picker.eject(&id, Duration::MAX) && picker.uneject(&id));
+    assert!(is_picked(&mut picker, "e000000"));
+}

@@ -277,3 +277,26 @@ fn a_hundred_thousand_endpoints_are_picked_and_replaced() {
     assert!((0..1000).all(|_| picker.pick().unwrap().id().as_str().starts_with('f')));
     assert_eq!(picker.snapshot().endpoints.len(), 100_000);
 }
+
+#[test]
+fn who_is_drained_by_hand_stays_so_whatever_the_source_says() {
+    let set = EndpointSet::from_endpoints([endpoint("a"), endpoint("b")]);
+    let mut picker = Picker::new(set.clone());
+    let mut is_picked =
+        |id: &str| (0..100).any(|_| picker.pick().is_some_and(|picked| picked.id().as_str() == id));
+    assert!(is_picked("a"));
+    assert!(set.drain(&"a".into()));
+    assert!(!set.drain(&"a".into()) && !set.drain(&"nobody".into()));
+    assert!(!is_picked("a"));
+    // The source speaks of it again, and it leaves and returns.
+    set.apply([Change::Update(endpoint("a").with_weight(9))]);
+    assert!(!is_picked("a"));
+    set.apply([Change::Remove("a".into())]);
+    set.apply([Change::Insert(endpoint("a").with_weight(9))]);
+    assert!(!is_picked("a"));
+    assert_eq!(set.endpoints()[0].weight(), 9, "the set shows what the source says");
+    let mut late = Picker::new(set.clone());
+    assert!((0..100).all(|_| late.pick().unwrap().id().as_str() == "b"));
+    assert!(set.undrain(&"a".into()) && !set.undrain(&"a".into()));
+    assert!(is_picked("a"));
+}

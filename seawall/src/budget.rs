@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use seawall_core::Clock;
 
-use crate::policy::RetryBudget;
+use crate::{policy::RetryBudget, snapshot::BudgetSnapshot};
 
 /// The window, in seconds and slots; linkerd's and Finagle's.
 const WINDOW: u64 = 10;
@@ -28,6 +28,8 @@ pub(crate) struct Budget {
     percent: u64,
     least: u64,
     slots: [AtomicU64; WINDOW as usize],
+    granted: AtomicU64,
+    refused: AtomicU64,
     clock: Clock,
 }
 
@@ -37,6 +39,8 @@ impl Budget {
             percent: policy.percent.into(),
             least: u64::from(policy.min_per_second) * WINDOW,
             slots: Default::default(),
+            granted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             clock,
         }
     }
@@ -50,6 +54,30 @@ impl Budget {
     pub(crate) fn withdraw(&self) -> bool {
         let second = self.second();
         self.count(second, |slot| Slot { spent: (slot.spent + 1).min(COUNT_MAX), ..slot });
+        let (calls, spent) = self.window(second);
+        let granted = spent.saturating_sub(self.least) * 100 <= calls * self.percent;
+        if !granted {
+            self.count(second, |slot| Slot { spent: slot.spent.saturating_sub(1), ..slot });
+        }
+        let total = if granted { &self.granted } else { &self.refused };
+        total.fetch_add(1, Relaxed);
+        granted
+    }
+
+    pub(crate) fn snapshot(&self) -> BudgetSnapshot {
+        let (calls, spent) = self.window(self.second());
+        BudgetSnapshot {
+            percent: self.percent as u32,
+            min_per_second: (self.least / WINDOW) as u32,
+            calls,
+            spent,
+            granted: self.granted.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+        }
+    }
+
+    /// The calls and the attempts of the ten seconds to this one.
+    fn window(&self, second: u64) -> (u64, u64) {
         let (mut calls, mut spent) = (0, 0);
         for second in second.saturating_sub(WINDOW - 1)..=second {
             let slot = Slot::unpack(self.slot(second).load(Relaxed));
@@ -58,11 +86,7 @@ impl Budget {
                 spent += slot.spent;
             }
         }
-        let granted = spent.saturating_sub(self.least) * 100 <= calls * self.percent;
-        if !granted {
-            self.count(second, |slot| Slot { spent: slot.spent.saturating_sub(1), ..slot });
-        }
-        granted
+        (calls, spent)
     }
 
     fn second(&self) -> u64 {

@@ -21,7 +21,7 @@ use std::{
 use http::{Request, Response};
 use seawall_circuit_breaker::OwnedPermit;
 use seawall_core::{
-    BoxError,
+    BoxError, EndpointId,
     http::{AtBodyEnd, TrackedBody},
     tonic::{GrpcEnd, GrpcStatus, error_status},
 };
@@ -32,6 +32,7 @@ use tower_service::Service;
 use self::{methods::Methods, protocol::Grpc, resend::ResendAttempt};
 use crate::{
     BuildError, Error, Shutdown, Snapshot,
+    act::{Act, Action, Refused},
     deadline::DeadlineBody,
     fallback::AnswerBody,
     first_frame::FirstFrame,
@@ -124,7 +125,7 @@ impl GrpcBuilder {
             methods.read(encoded)?;
         }
         let live = Arc::new(Live::new(&service, policy, Transport::Grpc, given, Box::new(target))?);
-        Ok(GrpcClient { service, live, methods: Arc::new(methods) })
+        Ok(GrpcClient { live, methods: Arc::new(methods) })
     }
 }
 
@@ -144,7 +145,6 @@ impl GrpcBuilder {
 /// in-flight count.
 #[derive(Clone)]
 pub struct GrpcClient {
-    service: Arc<str>,
     live: Arc<Live<Balanced>>,
     methods: Arc<Methods>,
 }
@@ -152,8 +152,21 @@ pub struct GrpcClient {
 impl GrpcClient {
     /// What the client looks like now.
     pub fn snapshot(&self) -> Snapshot {
-        let (targets, limit) = self.live.parts();
-        Snapshot::of(&self.service, &targets, limit.as_deref())
+        self.live.snapshot()
+    }
+
+    /// Does something to an endpoint by hand: of `service`, the client's own or one that its routes
+    /// name.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was done.
+    pub fn act(&self, service: &str, endpoint: &EndpointId, action: Action) -> Result<(), Refused> {
+        Act::act(&*self.live, service, endpoint.as_str(), action)
+    }
+
+    pub(crate) fn watched(&self) -> Arc<dyn Act> {
+        self.live.clone()
     }
 
     /// The policy in force.

@@ -10,7 +10,7 @@ use std::{
 use seawall_core::Clock;
 use tokio::time::timeout;
 
-use crate::{budget::Budget, latency::Latencies, policy::Hedge};
+use crate::{budget::Budget, latency::Latencies, policy::Hedge, snapshot::HedgeSnapshot};
 
 /// The 99th, as long as the policy names no other.
 const PERCENTILE: f64 = 99.0;
@@ -48,6 +48,10 @@ impl Hedging {
         if let After::Percentile(latencies) = &self.after {
             latencies.record(latency);
         }
+    }
+
+    pub(crate) fn snapshot(&self) -> HedgeSnapshot {
+        HedgeSnapshot { delay: self.delay(), budget: self.budget.snapshot() }
     }
 
     fn delay(&self) -> Option<Duration> {

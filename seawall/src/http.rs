@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use reqwest::{Client, Request, Response};
 use reqwest_middleware::{ClientWithMiddleware, Middleware, Next};
 use seawall_core::{
-    Error as Layered,
+    EndpointId, Error as Layered,
     http::{AtBodyEnd, HttpStatus},
     reqwest::middleware_error,
 };
@@ -29,6 +29,7 @@ use tower_service::Service;
 use self::{protocol::Http, resend::ResendAttempt};
 use crate::{
     BuildError, Error, Shutdown, Snapshot,
+    act::{Act, Action, Refused},
     guarded::{self, MakeGuarded},
     live::{Live, Target},
     policy::{Policy, PolicyError, Priority, Transport},
@@ -92,7 +93,7 @@ impl HttpBuilder {
         let live = Arc::new(Live::new(&service, policy, Transport::Http, given, Box::new(target))?);
         let unused = Client::builder().no_proxy().build();
         let unused = unused.map_err(|error| BuildError::Transport(error.into()))?;
-        Ok(HttpClient { service, live, priority: None, unused })
+        Ok(HttpClient { live, priority: None, unused })
     }
 }
 
@@ -113,7 +114,6 @@ impl HttpBuilder {
 /// count.
 #[derive(Clone)]
 pub struct HttpClient {
-    service: Arc<str>,
     live: Arc<Live<Balanced>>,
     priority: Option<Priority>,
     /// What `reqwest_middleware` wants at the end of its chain; nothing goes there.
@@ -137,8 +137,21 @@ impl HttpClient {
 
     /// What the client looks like now.
     pub fn snapshot(&self) -> Snapshot {
-        let (targets, limit) = self.live.parts();
-        Snapshot::of(&self.service, &targets, limit.as_deref())
+        self.live.snapshot()
+    }
+
+    /// Does something to an endpoint by hand: of `service`, the client's own or one that its routes
+    /// name.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was done.
+    pub fn act(&self, service: &str, endpoint: &EndpointId, action: Action) -> Result<(), Refused> {
+        Act::act(&*self.live, service, endpoint.as_str(), action)
+    }
+
+    pub(crate) fn watched(&self) -> Arc<dyn Act> {
+        self.live.clone()
     }
 
     /// The policy in force.

@@ -34,6 +34,7 @@
 //! | `consul` | `discovery::Consul` |
 //! | `redis` | a rate limit that many processes share, `rate_limit.shared` |
 //! | `schema` | the JSON Schema of a policy, [`Policy::json_schema`](policy::Policy::json_schema) |
+//! | `admin` | [`admin`]: a live page, metrics and actions |
 //! | `full` | all of these |
 //!
 //! # When not to use this
@@ -48,6 +49,9 @@
     allow(dead_code, unreachable_pub, unused_imports, reason = "the transports share these")
 )]
 
+mod act;
+#[cfg(feature = "admin")]
+pub mod admin;
 mod breakers;
 mod budget;
 mod call;
@@ -87,11 +91,15 @@ pub use seawall_rate_limit as rate_limit;
 pub use self::grpc::grpc;
 #[cfg(feature = "reqwest")]
 pub use self::http::http;
+pub use act::{Action, Refused};
 pub use error::{BuildError, Error};
 pub use fallback::{Answer, Because, Degraded, DegradedFrom, Failed};
 pub use setup::ClientBuilder;
 pub use shutdown::{Shutdown, StillRunning};
-pub use snapshot::{EndpointSnapshot, LimiterSnapshot, MethodSnapshot, Snapshot};
+pub use snapshot::{
+    BudgetSnapshot, EndpointSnapshot, HedgeSnapshot, LimiterSnapshot, MethodSnapshot,
+    RouteSnapshot, ServiceSnapshot, Snapshot,
+};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

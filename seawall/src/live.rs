@@ -1,8 +1,10 @@
 //! The policy that is in force, and the way of each call by it.
 
 mod plan;
+mod snapshot;
 
 use std::{
+    collections::HashMap,
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -11,8 +13,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use seawall_circuit_breaker::AdmitService;
-use seawall_core::{Reason, Rejection};
-use seawall_load_balance::{Balancer, EndpointSet};
+use seawall_core::{EndpointId, Reason, Rejection};
+use seawall_load_balance::{Balancer, BalancerSnapshot, EndpointSet};
 use tokio::{task::AbortHandle, time::sleep};
 use tower_service::Service;
 
@@ -23,7 +25,6 @@ use crate::{
     call::Caller,
     fallback::{Degrade, Fallback},
     gate::{Entered, Gate},
-    limit::Limit,
     policy::{Bounds, Policy, PolicyError, Transport},
     pool::Pool,
     setup::Given,
@@ -119,6 +120,11 @@ pub(crate) trait Follow {
     fn take_over(&self, before: &Self);
     /// Attempts that have not ended.
     fn in_flight(&self) -> u64;
+    fn balancer(&self) -> BalancerSnapshot;
+    /// The breakers of the endpoints that have been called.
+    fn breakers_of(&self) -> HashMap<EndpointId, Breaker>;
+    fn eject(&self, id: &EndpointId, time: Duration) -> bool;
+    fn uneject(&self, id: &EndpointId) -> bool;
 }
 
 impl<S, T, U, R> Follow for Balancer<AdmitService<Breaker, Pool<S>, T>, U, R>
@@ -146,6 +152,22 @@ where
 
     fn in_flight(&self) -> u64 {
         self.snapshot().endpoints.iter().map(|endpoint| endpoint.in_flight).sum()
+    }
+
+    fn balancer(&self) -> BalancerSnapshot {
+        self.snapshot()
+    }
+
+    fn breakers_of(&self) -> HashMap<EndpointId, Breaker> {
+        self.services().into_iter().map(|(id, guarded)| (id, guarded.admit().clone())).collect()
+    }
+
+    fn eject(&self, id: &EndpointId, time: Duration) -> bool {
+        Balancer::eject(self, id, time)
+    }
+
+    fn uneject(&self, id: &EndpointId) -> bool {
+        Balancer::uneject(self, id)
     }
 }
 
@@ -182,13 +204,6 @@ impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
         let shut_down = || Rejection::new(Reason::ShutDown).by(self.service.clone());
         let entered = self.gate.enter().ok_or_else(shut_down)?;
         self.plan.load().call(method, path, entered).ok_or_else(shut_down)
-    }
-
-    /// What each service's calls go through, the client's own first, and the limit of calls of no
-    /// route.
-    pub(crate) fn parts(&self) -> (Vec<Target<B>>, Option<Arc<Limit>>) {
-        let plan = self.plan.load();
-        (plan.targets.clone(), plan.rest.caller.limit.clone())
     }
 
     pub(crate) fn policy(&self) -> Policy {

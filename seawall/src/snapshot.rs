@@ -1,13 +1,13 @@
 //! What a client looks like from outside.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use seawall_circuit_breaker::{AdmitService, State};
-use seawall_core::{Address, EndpointId};
-use seawall_load_balance::Balancer;
+use seawall_circuit_breaker::{Mode, throttle};
+use seawall_core::{Address, EndpointId, duration};
+use seawall_load_balance::{EndpointState, Source};
 use serde::Serialize;
 
-use crate::{breakers::Breaker, limit::Limit, live::Target};
+use crate::policy::Policy;
 
 /// A resilient client at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,12 +15,83 @@ use crate::{breakers::Breaker, limit::Limit, live::Target};
 pub struct Snapshot {
     /// The service that it calls.
     pub service: String,
+    /// Counts the policies that were put in force, from 1.
+    pub version: u64,
+    /// It was shut down and has no endpoints any more.
+    pub shut_down: bool,
+    /// The services that it calls: its own first, then those that its routes name.
+    pub services: Vec<ServiceSnapshot>,
     /// Its endpoints, and those of the services that its routes name, each ordered by id.
     pub endpoints: Vec<EndpointSnapshot>,
     /// The breakers of methods, ordered by service and method, where each method has one.
     pub methods: Vec<MethodSnapshot>,
     /// Its rate limit, if the policy has one.
     pub limiter: Option<LimiterSnapshot>,
+    /// What it may spend on retries.
+    pub budget: BudgetSnapshot,
+    /// Its hedges, if the policy has them.
+    pub hedge: Option<HedgeSnapshot>,
+    /// Its throttle, if the policy has one.
+    pub throttle: Option<throttle::Snapshot>,
+    /// What its routes have of their own.
+    pub routes: Vec<RouteSnapshot>,
+    /// The policy in force.
+    pub policy: Policy,
+}
+
+/// One of the services that a client calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ServiceSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Where its endpoints come from, and whether they still do.
+    pub source: Source,
+    /// So few endpoints are well that those that are not are used again.
+    pub panicking: bool,
+}
+
+/// What a route has of its own; `None` where it shares what the client has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RouteSnapshot {
+    /// Its name, or its place among the routes.
+    pub name: String,
+    /// Its rate limit.
+    pub limiter: Option<LimiterSnapshot>,
+    /// What it may spend on retries.
+    pub budget: Option<BudgetSnapshot>,
+    /// Its hedges.
+    pub hedge: Option<HedgeSnapshot>,
+}
+
+/// A budget for further attempts at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BudgetSnapshot {
+    /// The share of the calls that may be spent, in percent.
+    pub percent: u32,
+    /// What may be spent in each second besides.
+    pub min_per_second: u32,
+    /// The calls of the last ten seconds.
+    pub calls: u64,
+    /// What was spent in the last ten seconds.
+    pub spent: u64,
+    /// The attempts that it paid for since it began.
+    pub granted: u64,
+    /// The attempts that it did not pay for since it began.
+    pub refused: u64,
+}
+
+/// Hedging at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HedgeSnapshot {
+    /// After how long a second attempt is sent; `None` until enough calls were seen.
+    #[serde(with = "duration::option")]
+    pub delay: Option<Duration>,
+    /// What it may spend.
+    pub budget: BudgetSnapshot,
 }
 
 /// One endpoint of a client at one moment.
@@ -33,8 +104,12 @@ pub struct EndpointSnapshot {
     pub id: EndpointId,
     /// Where it listens.
     pub address: Address,
+    /// How it stands with the balancer.
+    pub standing: EndpointState,
     /// Its share of the calls, relative to the others.
     pub weight: u16,
+    /// The part of its weight that it has now, from 0 to 1: less in slow start, 0 while it is out.
+    pub share: f64,
     /// Attempts that are under way.
     pub in_flight: u64,
     /// Attempts that went to it.
@@ -43,13 +118,20 @@ pub struct EndpointSnapshot {
     pub errors: u64,
     /// Attempts that were given up: by their time-out, or by the caller.
     pub abandoned: u64,
+    /// Its recent latency, where the rule of the balancer goes by it (`peak_ewma`).
+    #[serde(with = "duration::option")]
+    pub latency: Option<Duration>,
     /// How often the balancer ejected it.
     pub ejections: u64,
     /// How long it stays ejected, if it is.
+    #[serde(with = "duration::option")]
     pub ejected_for: Option<Duration>,
     /// The state of its breaker: `closed`, `open` or `half_open`; closed before its first call.
     pub state: &'static str,
+    /// Who decides over its breaker.
+    pub mode: Mode,
     /// How long until its breaker lets a probe through, while it is open.
+    #[serde(with = "duration::option")]
     pub next_probe_in: Option<Duration>,
 }
 
@@ -64,63 +146,8 @@ pub struct MethodSnapshot {
     /// Its state: `closed`, `open` or `half_open`.
     pub state: &'static str,
     /// How long until it lets a probe through, while it is open.
+    #[serde(with = "duration::option")]
     pub next_probe_in: Option<Duration>,
-}
-
-type Guarded<S, T, U, R> = Balancer<AdmitService<Breaker, S, T>, U, R>;
-
-impl Snapshot {
-    /// The client as its balancer, its breakers and its limit see it.
-    pub(crate) fn of<S, T, U, R>(
-        service: &str,
-        targets: &[Target<Guarded<S, T, U, R>>],
-        limit: Option<&Limit>,
-    ) -> Self
-    where
-        AdmitService<Breaker, S, T>: Clone + Send + Sync + 'static,
-    {
-        let endpoints = targets.iter().flat_map(|target| {
-            let guarded: HashMap<_, _> = target.balancer.services().into_iter().collect();
-            let service = target.service.clone();
-            target.balancer.snapshot().endpoints.into_iter().map(move |endpoint| {
-                let guarded = guarded.get(&endpoint.id);
-                let breaker = guarded.and_then(|guarded| guarded.admit().one());
-                let breaker = breaker.map(|breaker| breaker.snapshot());
-                EndpointSnapshot {
-                    service: service.to_string(),
-                    id: endpoint.id,
-                    address: endpoint.address,
-                    weight: endpoint.weight,
-                    in_flight: endpoint.in_flight,
-                    calls: endpoint.calls,
-                    errors: endpoint.failures,
-                    abandoned: endpoint.abandoned,
-                    ejections: endpoint.ejections,
-                    ejected_for: endpoint.ejected_for,
-                    state: breaker.map_or(State::Closed, |breaker| breaker.state).as_str(),
-                    next_probe_in: breaker.and_then(|breaker| breaker.next_probe_in),
-                }
-            })
-        });
-        let limiter = limit.map(Limit::snapshot);
-        let methods = targets.iter().flat_map(|target| {
-            target.breakers.methods().into_iter().map(|(method, breaker)| {
-                let breaker = breaker.snapshot();
-                MethodSnapshot {
-                    service: target.service.to_string(),
-                    method,
-                    state: breaker.state.as_str(),
-                    next_probe_in: breaker.next_probe_in,
-                }
-            })
-        });
-        Self {
-            service: service.to_owned(),
-            endpoints: endpoints.collect(),
-            methods: methods.collect(),
-            limiter,
-        }
-    }
 }
 
 /// A client's rate limit at one moment.

@@ -19,6 +19,8 @@ use crate::{
 /// A policy, ready to be asked.
 pub(super) struct Plan<B> {
     pub(super) policy: Policy,
+    /// Counts the policies that were put in force.
+    pub(super) version: u64,
     /// The client's own service first.
     pub(super) targets: Vec<Target<B>>,
     routes: Vec<(Vec<Match>, Branch)>,
@@ -118,14 +120,16 @@ impl<B: Clone + Follow> Plan<B> {
                 None => make(name, &policy, None)?,
             });
         }
-        Ok(Self { policy, targets, routes, rest })
+        let version = old.map_or(0, |old| old.version) + 1;
+        Ok(Self { policy, version, targets, routes, rest })
     }
 
     /// The same policy without endpoints.
     pub(super) fn without_targets(&self) -> Self {
         let caller = self.rest.caller.clone();
         let rest = Branch { caller, parts: Vec::new(), fallback: None, instead: None };
-        Self { policy: self.policy.clone(), targets: Vec::new(), routes: Vec::new(), rest }
+        let (policy, targets, routes) = (self.policy.clone(), Vec::new(), Vec::new());
+        Self { policy, version: self.version, targets, routes, rest }
     }
 
     /// Who makes a call, and the way that it goes; `None` where there are no targets any more.
@@ -148,6 +152,12 @@ impl<B: Clone + Follow> Plan<B> {
             instead: branch.instead.map(|target| way(target, &None)),
             _entered: entered,
         })
+    }
+
+    /// The routes by their names, and how their calls are made.
+    pub(super) fn callers(&self) -> impl Iterator<Item = (String, &Caller)> {
+        let named = self.routes.iter().enumerate();
+        named.map(|(at, (_, branch))| (self.policy.routes[at].title(at), &branch.caller))
     }
 
     /// What calls of these matches go through.
