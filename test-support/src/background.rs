@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -56,6 +57,20 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<StdListener> {
     let listener = StdListener::bind(address)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Starts a server anew at an address that it had. A connection that somebody made meanwhile may have
+/// been given the port, and gives it back when it ends.
+pub(crate) async fn restart<T>(mut run: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..500 {
+        match run() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            started => return started,
+        }
+    }
+    run()
 }
 
 /// Hands a listener to the runtime that this is called on.

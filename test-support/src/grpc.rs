@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-use crate::background::{Background, adopt, listen};
+use crate::background::{Background, adopt, listen, restart};
 use crate::traffic::Traffic;
 
 use self::echo::Echo;
@@ -136,10 +136,11 @@ impl GrpcServer {
     ///
     /// # Panics
     ///
-    /// When somebody else took the address meanwhile.
+    /// When somebody else took the address meanwhile and keeps it.
     pub async fn restart(&self) {
         self.kill();
-        self.run().unwrap_or_else(|error| panic!("{}: {error}", self.address));
+        let again = restart(|| self.run()).await;
+        again.unwrap_or_else(|error| panic!("{}: {error}", self.address));
     }
 
     fn run(&self) -> io::Result<SocketAddr> {

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 
-use crate::background::{Background, adopt, listen};
+use crate::background::{Background, adopt, listen, restart};
 use crate::traffic::Traffic;
 
 use self::connection::Connection;
@@ -121,10 +121,11 @@ impl HttpServer {
     ///
     /// # Panics
     ///
-    /// When somebody else took the address meanwhile.
+    /// When somebody else took the address meanwhile and keeps it.
     pub async fn restart(&self) {
         self.kill();
-        self.run().unwrap_or_else(|error| panic!("{}: {error}", self.address));
+        let again = restart(|| self.run()).await;
+        again.unwrap_or_else(|error| panic!("{}: {error}", self.address));
     }
 
     fn run(&self) -> io::Result<SocketAddr> {
