@@ -108,7 +108,8 @@ type Configure = dyn Fn(&Endpoint) -> ClientBuilder + Send + Sync;
 /// # Cost
 ///
 /// Making a client reads the root certificates where TLS is compiled in, which takes milliseconds,
-/// inside the first call to each endpoint.
+/// inside the first call to each endpoint; [`ConfigBuilder::warm_up`] with a
+/// [URL](Self::warm_up) takes it out of there.
 #[derive(Clone)]
 pub struct MakeClient {
     host: Arc<str>,

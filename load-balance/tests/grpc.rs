@@ -157,7 +157,7 @@ async fn a_hung_server_is_ejected_by_the_calls_that_give_up_on_it() {
         endpoint("well", well.address()),
         endpoint("hung", proxy.address()),
     ]);
-    let patience = Duration::from_millis(30);
+    let patience = Duration::from_millis(150);
     let ejection = Ejection::new().with_consecutive_failures(3).with_abandoned_after(patience);
     let config = Config::builder().ejection(ejection);
     let balancer = balance_with(set, MakeChannel::http(), config).unwrap();

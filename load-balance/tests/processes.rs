@@ -138,7 +138,12 @@ async fn grpc_survives_a_killed_and_a_stopped_process() {
 #[tokio::test]
 async fn http_survives_a_killed_and_a_stopped_process() {
     let (children, set) = servers(HTTP).await;
-    let balancer = balance(set, MakeClient::new("orders.test"), config()).unwrap();
+    // Without the system's certificates, which take longer to read than a caller waits here.
+    let make = MakeClient::new("orders.test").configure(|_| {
+        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(1));
+        client.no_proxy().tls_certs_only([])
+    });
+    let balancer = balance(set, make, config()).unwrap();
     let calling = balancer.clone();
     survives(children, balancer, async || {
         let request = Request::new(Method::GET, "http://orders.test/ok".parse().unwrap());

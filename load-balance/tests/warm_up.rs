@@ -280,6 +280,13 @@ mod servers {
         assert_eq!((new.state, new.calls), (EndpointState::Connecting, 0));
         proxy.accept();
         until(balancer, "two", EndpointState::In).await;
+        // The system makes a connection before the proxy takes it.
+        let accepted = async {
+            while proxy.connections() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), accepted).await.unwrap();
         assert_eq!((proxy.connections(), two.calls()), (1, 0), "connected, and not called");
         for _ in 0..50 {
             client.unary(EchoRequest::default()).await.unwrap();
