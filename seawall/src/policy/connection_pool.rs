@@ -31,6 +31,13 @@ const MOST: u32 = 1_000_000;
 ///
 /// A connection that is being drained is not one of `max_connections`.
 ///
+/// # Cost
+///
+/// A short lock of the endpoint's for each call; a further channel is made under it, without connecting.
+/// A call that waits does as [`ConcurrencyLimit::acquire`] says, for as long as its own time-outs let it.
+///
+/// [`ConcurrencyLimit::acquire`]: seawall_rate_limit::concurrency::ConcurrencyLimit::acquire
+///
 /// ```
 /// let policy = seawall::policy::Policy::from_yaml("
 /// connection_pool: { max_connections: 100, max_pending_requests: 100, max_requests_per_connection: 10 }

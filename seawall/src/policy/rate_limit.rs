@@ -124,13 +124,14 @@ impl RateLimit {
 /// # }
 /// ```
 ///
-/// The address is part of the policy, and shown wherever that is shown. Give its user a password of
-/// no other use, or none inside a private network.
+/// The address is part of the policy, and shown wherever that is shown. One with a password stands in
+/// the environment, and its name here: `url: env:ORDERS_REDIS`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Shared {
-    /// Where Redis is: `redis://`, or `rediss://` for TLS.
+    /// Where Redis is: `redis://`, or `rediss://` for TLS; or `env:` and the name of the variable in
+    /// the environment that says it.
     pub(crate) url: String,
     /// What happens while Redis does not answer; no default, because either is wrong for somebody.
     pub(crate) on_failure: OnFailure,
@@ -158,7 +159,9 @@ fn fifty_millis() -> Duration {
 }
 
 impl Shared {
-    /// Through the Redis at `url`: `redis://`, or `rediss://` for TLS.
+    /// Through the Redis at `url`: `redis://`, or `rediss://` for TLS; or `env:` and the name of a
+    /// variable in the environment that says it, which is read when a client is built and when a
+    /// policy is checked.
     pub fn new(url: impl Into<String>, on_failure: OnFailure) -> Self {
         Self { url: url.into(), on_failure, timeout: fifty_millis() }
     }
@@ -191,11 +194,18 @@ impl Shared {
         quota: seawall_rate_limit::Quota,
     ) -> Result<seawall_rate_limit::redis::RedisLimiter, ConfigError> {
         use seawall_rate_limit::redis::{ConnectError, RedisLimiter};
+        let url = match self.url.strip_prefix("env:") {
+            None => self.url.clone(),
+            Some(name) => std::env::var(name).map_err(|_| {
+                let want = "the name of a variable that is set in the environment";
+                ConfigError::new("url", &self.url, want)
+            })?,
+        };
         let builder = match self.on_failure {
             OnFailure::Open => RedisLimiter::fail_open(quota),
             OnFailure::Closed => RedisLimiter::fail_closed(quota),
         };
-        builder.named(name).timeout(self.timeout).connect(&self.url).map_err(|error| match error {
+        builder.named(name).timeout(self.timeout).connect(&url).map_err(|error| match error {
             ConnectError::Config(error) => error,
             // It may have a password in it.
             error => ConfigError::new("url", "no address", format!("one of Redis ({error})")),

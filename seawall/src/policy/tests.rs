@@ -58,6 +58,15 @@ fn what_cannot_be_is_refused_with_its_path() {
             "rate_limit: { limit: 10, shared: { url: nowhere, on_failure: open } }",
             "rate_limit.shared.url",
         ),
+        (
+            "rate_limit: { limit: 10, shared: { url: 'env:SEAWALL_NO_SUCH', on_failure: open } }",
+            "rate_limit.shared.url",
+        ),
+        // A variable that is set, to what is no address.
+        (
+            "rate_limit: { limit: 10, shared: { url: 'env:PATH', on_failure: open } }",
+            "rate_limit.shared.url",
+        ),
         ("idempotent: [Get]", "idempotent"),
         ("connection_pool: { max_requests: 1000001 }", "connection_pool.max_requests"),
         ("fallback: {}", "fallback"),
