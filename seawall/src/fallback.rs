@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod counts;
 mod stale;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -9,9 +10,13 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use http::Method;
 use tower_service::Service;
 
-pub use self::answer::{Answer, Because, Degraded, DegradedFrom, Failed};
+pub use self::{
+    answer::{Answer, Because, Degraded, DegradedFrom, Failed},
+    counts::FallbackSnapshot,
+};
 pub(crate) use self::{
     body::AnswerBody,
+    counts::Counts,
     stale::{Key, Recorder, Responses, Whole},
 };
 use crate::{
@@ -76,6 +81,7 @@ pub(crate) struct Fallback {
     responses: Option<Responses>,
     function: Option<Arc<Function>>,
     value: Option<Answer>,
+    counts: Arc<Counts>,
 }
 
 impl Fallback {
@@ -98,6 +104,7 @@ impl Fallback {
             },
             responses: stale.map(|stale| Responses::new(stale, &given.clock, before)),
             function: given.function.clone(),
+            counts: given.fallbacks.clone(),
             // It was accepted when the policy was checked.
             value: value.and_then(|value| value.answer().ok()),
         }))
@@ -133,7 +140,9 @@ impl Fallback {
                 }
             },
         };
-        match self.instead(protocol, service, &kept, &caller.policy, &because).await {
+        let instead = self.instead(protocol, service, &kept, &caller.policy, &because).await;
+        self.counts.count(instead.as_ref().map(|(_, from)| from));
+        match instead {
             None => result.map(P::sent),
             Some((mut answer, from)) => {
                 P::extensions(&mut answer).insert(Degraded { from, because });

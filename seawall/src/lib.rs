@@ -93,7 +93,7 @@ pub use self::grpc::grpc;
 pub use self::http::http;
 pub use act::{Action, Refused};
 pub use error::{BuildError, Error};
-pub use fallback::{Answer, Because, Degraded, DegradedFrom, Failed};
+pub use fallback::{Answer, Because, Degraded, DegradedFrom, Failed, FallbackSnapshot};
 pub use setup::ClientBuilder;
 pub use shutdown::{Shutdown, StillRunning};
 pub use snapshot::{

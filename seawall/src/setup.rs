@@ -10,7 +10,7 @@ use seawall_load_balance::{self as load_balance, EndpointSet};
 use crate::{
     BuildError,
     breakers::Breakers,
-    fallback::{Answer, Failed, Function},
+    fallback::{Answer, Counts, Failed, Function},
     live::{Follow, Target},
     policy::{Bounds, Policy, Transport},
 };
@@ -88,6 +88,8 @@ pub(crate) struct Parts {
 pub(crate) struct Given {
     pub(crate) function: Option<Arc<Function>>,
     pub(crate) clock: Clock,
+    /// How often a fallback was needed, whatever the policy was.
+    pub(crate) fallbacks: Arc<Counts>,
     /// Encoded descriptors of gRPC interfaces.
     pub(crate) descriptors: Vec<Vec<u8>>,
 }

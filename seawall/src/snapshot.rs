@@ -7,7 +7,7 @@ use seawall_core::{Address, EndpointId, duration};
 use seawall_load_balance::{EndpointState, Source};
 use serde::Serialize;
 
-use crate::policy::Policy;
+use crate::{FallbackSnapshot, policy::Policy};
 
 /// A resilient client at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub budget: BudgetSnapshot,
     /// Its hedges, if the policy has them.
     pub hedge: Option<HedgeSnapshot>,
+    /// How often it gave something in place of a call that had failed for good.
+    pub fallbacks: FallbackSnapshot,
     /// Its throttle, if the policy has one.
     pub throttle: Option<throttle::Snapshot>,
     /// What its routes have of their own.

@@ -181,12 +181,15 @@ async fn a_function_sees_the_call_and_may_have_no_answer() {
         let limit = matches!(failed.because, Because::Answered(14));
         limit.then(|| Answer::new(encoded("made up")))
     });
-    let mut client = client(builder, Policy::new());
+    let channel = builder.build().unwrap();
+    let mut client = EchoClient::new(channel.clone());
     let response = client.unary(failing()).await.unwrap();
     assert_eq!(degraded(&response).unwrap().from, DegradedFrom::Function);
     assert_eq!(response.into_inner().message, "made up");
     let internal = EchoRequest { code: Code::Internal as i32, ..hello("") };
     assert_eq!(client.unary(internal).await.unwrap_err().code(), Code::Internal);
+    let fallbacks = channel.snapshot().fallbacks;
+    assert_eq!((fallbacks.function, fallbacks.none, fallbacks.value), (1, 1, 0));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::{BudgetSnapshot, HedgeSnapshot, LimiterSnapshot, Snapshot};
+use crate::{BudgetSnapshot, FallbackSnapshot, HedgeSnapshot, LimiterSnapshot, Snapshot};
 
 /// One metric of all clients, each sample with its labels.
 struct Metric {
@@ -117,7 +117,22 @@ fn services(clients: &[Snapshot]) -> Vec<Metric> {
         }
         version.samples.push((vec![("client", client.service.clone())], client.version as f64));
     }
-    vec![panicking, version]
+    let help = "Calls that had failed for good, by what their callers got; `none` is the failure.";
+    let mut fallbacks = Metric::new("seawall_fallbacks_total", "counter", help);
+    for client in clients {
+        let FallbackSnapshot { service, stale, function, value, none } = client.fallbacks;
+        for (from, count) in [
+            ("service", service),
+            ("stale", stale),
+            ("function", function),
+            ("value", value),
+            ("none", none),
+        ] {
+            let labels = vec![("client", client.service.clone()), ("from", from.to_owned())];
+            fallbacks.samples.push((labels, count as f64));
+        }
+    }
+    vec![panicking, version, fallbacks]
 }
 
 /// What limits and budgets allowed and refused: of each client, and of routes that have their own.

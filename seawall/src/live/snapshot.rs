@@ -33,6 +33,7 @@ impl<B: Clone + Follow + Send + Sync + 'static> Live<B> {
             limiter: base.limit.as_deref().map(Limit::snapshot),
             budget: base.budget.snapshot(),
             hedge: base.hedging.as_ref().map(|hedging| hedging.snapshot()),
+            fallbacks: self.given.fallbacks.snapshot(),
             throttle: base.throttle.as_ref().map(|throttle| throttle.snapshot()),
             routes: plan.callers().map(route).collect(),
             policy: plan.policy.clone(),
