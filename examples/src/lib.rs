@@ -1,4 +1,6 @@
-//! What the example programs share: the service that they call.
+//! What the example programs share: the service that they call, and a server of it.
+
+pub mod server;
 
 /// Client and server of `proto/orders.proto`.
 #[allow(missing_docs, reason = "generated code")]

@@ -20,7 +20,6 @@ mod redis;
 mod registry;
 mod report;
 mod run;
-mod server;
 mod stop;
 mod summary;
 mod view;
@@ -38,7 +37,7 @@ fn main() -> ExitCode {
         Some(name) => {
             let runtime = Builder::new_current_thread().enable_all().build();
             let served = runtime.and_then(|runtime| {
-                let served = runtime.block_on(server::serve(name.clone()));
+                let served = runtime.block_on(seawall_examples::server::serve(name.clone(), 0));
                 // The thread that reads standard input cannot be interrupted.
                 runtime.shutdown_background();
                 served

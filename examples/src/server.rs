@@ -10,16 +10,16 @@ use std::{
     time::Duration,
 };
 
+use crate::orders::{
+    GetRequest, Order,
+    orders_server::{self, OrdersServer},
+};
 use axum::{
     extract::{Path, State},
     http::{StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
     routing::get,
     serve::ListenerExt as _,
-};
-use seawall_examples::orders::{
-    GetRequest, Order,
-    orders_server::{self, OrdersServer},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -30,17 +30,22 @@ use tonic::{Request, Response, Status, service::Routes};
 /// What an order takes when nothing is wrong.
 const WORK: Duration = Duration::from_millis(1);
 
-/// Serves until standard input ends, which it does when the parent dies, in whatever way.
+/// Serves on `port`, 0 for any, until standard input ends, which it does when the parent dies, in
+/// whatever way.
 ///
 /// The first line on standard output is the port. Each line on standard input is a number: by how
 /// many milliseconds to be slow from now on.
-pub(crate) async fn serve(name: String) -> io::Result<()> {
+///
+/// # Errors
+///
+/// When the port cannot be bound, and when a line is no number.
+pub async fn serve(name: String, port: u16) -> io::Result<()> {
     // A stopped process does not notice the end of its input. No other system can do this; there
     // the orphaned process group gets SIGHUP and SIGCONT.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     println!("{}", listener.local_addr()?.port());
     let orders = Orders { name: name.into(), slow_by_millis: Arc::default() };
     let routes = Routes::new(OrdersServer::new(orders.clone())).into_axum_router();
