@@ -50,6 +50,7 @@ impl Error for Refused {}
 
 /// A client, whatever its transport.
 pub(crate) trait Act: Send + Sync {
+    #[cfg(feature = "admin")]
     fn snapshot(&self) -> Snapshot;
     fn act(&self, service: &str, endpoint: &str, action: Action) -> Result<(), Refused>;
 }

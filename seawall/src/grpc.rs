@@ -165,6 +165,7 @@ impl GrpcClient {
         Act::act(&*self.live, service, endpoint.as_str(), action)
     }
 
+    #[cfg(feature = "admin")]
     pub(crate) fn watched(&self) -> Arc<dyn Act> {
         self.live.clone()
     }

@@ -150,6 +150,7 @@ impl HttpClient {
         Act::act(&*self.live, service, endpoint.as_str(), action)
     }
 
+    #[cfg(feature = "admin")]
     pub(crate) fn watched(&self) -> Arc<dyn Act> {
         self.live.clone()
     }

@@ -97,6 +97,7 @@ fn methods<B>(target: &Target<B>) -> Vec<MethodSnapshot> {
 }
 
 impl<B: Clone + Follow + Send + Sync + 'static> Act for Live<B> {
+    #[cfg(feature = "admin")]
     fn snapshot(&self) -> Snapshot {
         self.snapshot()
     }
