@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+#[cfg(feature = "admin")]
 use crate::Snapshot;
 
 /// Something done to an endpoint of a client by hand.
