@@ -10,6 +10,8 @@ const NEVER: u64 = u64::MAX;
 const DEGRADED: u64 = 1 << 32;
 /// Beside a limit, in 16 bits: of several limits, the one that is spoken of.
 const INDEX_SHIFT: u32 = 33;
+/// Beside a limit: the shared limit may have taken the cells, and did not say so.
+const UNSURE: u64 = 1 << 49;
 
 /// How a limiter stood when it answered.
 ///
@@ -47,16 +49,20 @@ impl Standing {
 
     fn at(self, index: u16) -> Self {
         let index = u64::from(index) << INDEX_SHIFT;
-        Self { limit: self.limit & (DEGRADED | u64::from(u32::MAX)) | index, ..self }
+        Self { limit: self.limit & (DEGRADED | UNSURE | u64::from(u32::MAX)) | index, ..self }
     }
 
     fn is_degraded(&self) -> bool {
         self.limit & DEGRADED != 0
     }
 
+    fn is_unsure(&self) -> bool {
+        self.limit & UNSURE != 0
+    }
+
     #[cfg(feature = "redis")]
-    fn degraded(self) -> Self {
-        Self { limit: self.limit | DEGRADED, ..self }
+    fn degraded(self, unsure: bool) -> Self {
+        Self { limit: self.limit | DEGRADED | if unsure { UNSURE } else { 0 }, ..self }
     }
 
     pub(crate) fn reset_after(&self) -> Duration {
@@ -125,9 +131,15 @@ impl Allowed {
         self.standing.is_degraded()
     }
 
+    /// Whether Redis may have taken the cells all the same: it was asked, and did not answer in time or
+    /// before the connection broke. Nobody asks for them twice. Never for a local limiter.
+    pub fn may_have_taken(&self) -> bool {
+        self.standing.is_unsure()
+    }
+
     #[cfg(feature = "redis")]
-    pub(crate) fn degraded(self) -> Self {
-        Self { standing: self.standing.degraded() }
+    pub(crate) fn degraded(self, unsure: bool) -> Self {
+        Self { standing: self.standing.degraded(unsure) }
     }
 
     #[cfg(any(feature = "http", feature = "redis"))]
@@ -256,9 +268,15 @@ impl Rejected {
         self.standing.is_degraded()
     }
 
+    /// Whether Redis may have taken the cells all the same: it was asked, and did not answer in time or
+    /// before the connection broke. Nobody asks for them twice. Never for a local limiter.
+    pub fn may_have_taken(&self) -> bool {
+        self.standing.is_unsure()
+    }
+
     #[cfg(feature = "redis")]
-    pub(crate) fn degraded(self) -> Self {
-        Self { standing: self.standing.degraded(), ..self }
+    pub(crate) fn degraded(self, unsure: bool) -> Self {
+        Self { standing: self.standing.degraded(unsure), ..self }
     }
 
     #[cfg(feature = "http")]

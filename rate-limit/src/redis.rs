@@ -8,12 +8,13 @@
 //! | while | what passes |
 //! |---|---|
 //! | Redis answers | exactly what the algorithm lets pass, in Redis's time, whatever the clocks of the processes say |
-//! | Redis does not answer in time | everything ([`fail_open`](RedisLimiter::fail_open)) or nothing ([`fail_closed`](RedisLimiter::fail_closed)); the answer [says so](crate::Allowed::is_degraded) |
-//! | a decision timed out | it may have taken its cells: it is not asked again, so that at most those are lost |
+//! | Redis does not answer in time | everything ([`fail_open`](RedisLimiter::fail_open)), nothing ([`fail_closed`](RedisLimiter::fail_closed)) or this process's share of the limit ([`fail_local`](RedisLimiter::fail_local)); the answer [says so](crate::Allowed::is_degraded) |
+//! | a decision timed out | it may have taken its cells, as its answer [says](crate::Allowed::may_have_taken): it is not asked again, so that at most those are lost |
 //! | Redis lost its data, or a replica that had not heard all took over | at most one burst more |
 //!
-//! A decision takes at most the [time-out](Builder::timeout), reconnecting included, and a Redis that
-//! is silent costs each decision that long: there is no breaker in front of it yet.
+//! A decision takes at most the [time-out](Builder::timeout), reconnecting included. When Redis leaves
+//! five decisions in a row unanswered it is left alone: for a second the named policy answers at once,
+//! then one decision finds out whether Redis is back, and the others go on as before until it is.
 //!
 //! # What Redis is asked
 //!
@@ -27,6 +28,7 @@
 //! - Each key is one string in Redis, or a sorted set for a
 //!   [`SlidingLog`](crate::algorithm::SlidingLog), and expires once its limit is back at rest.
 //! - All keys of one decision have one hash tag, so that a cluster keeps them in one slot.
+//! - All processes of one limit want the same choice of what happens without Redis.
 //! - A `maxmemory-policy` that drops keys (`allkeys-*`, and `volatile-*`, since all of them expire)
 //!   forgets limits that are in use. Set `noeviction`, or give limits a server of their own.
 
@@ -40,7 +42,7 @@
 // - `batch`: groups questions by key, turns replies into answers
 // - `store`: lanes, which coalesce and time out
 // - `refusals`: the local memory of refusals
-// - `policy`: what is answered when Redis does not
+// - `policy`: what is answered when Redis does not; `local`: the share that a process keeps to then
 // - `connect`: connects anew after a loss, asks the sentinels again
 // - `limiter`, `key`, `build`: the handles, and how they are built
 
@@ -52,6 +54,7 @@ mod key;
 mod layer;
 mod limiter;
 mod link;
+mod local;
 mod plan;
 mod policy;
 #[cfg(test)]

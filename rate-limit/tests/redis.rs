@@ -122,7 +122,8 @@ async fn a_killed_connection_comes_back_and_a_refused_question_costs_no_time_out
     let mut attempts = 0;
     while limiter.check().await.unwrap().is_degraded() {
         attempts += 1;
-        assert!(attempts < 100, "it does not come back");
+        assert!(attempts < 250, "it does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -167,7 +168,8 @@ async fn nothing_hangs_while_redis_does() {
     let mut attempts = 0;
     while limiter.peek().await.is_ok_and(|allowed| allowed.is_degraded()) {
         attempts += 1;
-        assert!(attempts < 100, "it does not come back");
+        assert!(attempts < 250, "it does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use seawall_rate_limit::{
     Quota,
-    redis::{Builder, RedisLimiter},
+    redis::{Builder, IntoPlan, Plan, RedisLimiter},
 };
 use seawall_test_support::{Data, FaultProxy, Faults, RedisServer};
 use tokio::time::timeout;
@@ -137,4 +137,83 @@ async fn a_failover_costs_one_extra_burst_at_most() {
     let (passed, degraded) = ask(&after, 100).await;
     assert!(passed <= 20 && degraded == 0, "{passed} passed, {degraded} were degraded");
     assert_eq!(ask(&after, 100).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_silent_redis_costs_its_time_out_a_few_times_and_no_more() {
+    let redis = RedisServer::start().await;
+    let limiter = closed(1_000).connect(&redis.url()).unwrap();
+    assert_eq!(ask(&limiter, 5).await, (5, 0));
+    redis.pause();
+    let start = tokio::time::Instant::now();
+    let mut unsure = 0;
+    for _ in 0..500 {
+        let rejected = limiter.check().await.unwrap_err();
+        assert!(rejected.is_degraded());
+        unsure += usize::from(rejected.may_have_taken());
+    }
+    let took = start.elapsed();
+    // Five, and one more for each second that this may take on a busy machine; each would be 50 ms.
+    let probes = took.as_secs() as usize;
+    assert!((5..=6 + probes).contains(&unsure), "{unsure} were asked in {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?} for 500 decisions");
+    redis.resume();
+    recovered(&limiter).await;
+    assert_eq!(ask(&limiter, 100).await, (100, 0));
+}
+
+#[tokio::test]
+async fn a_process_keeps_to_its_share_until_redis_is_back() {
+    let redis = RedisServer::start().await;
+    let limiter =
+        RedisLimiter::fail_local(Quota::per_hour(100), 0.25).connect(&redis.url()).unwrap();
+    let keyed = limiter.keyed::<str>();
+    assert_eq!(ask(&limiter, 40).await, (40, 0));
+    redis.kill();
+    for key in ["a", "b"] {
+        let answers = timeout(HANG, join_all((0..60).map(|_| keyed.check(key)))).await.unwrap();
+        let passed: Vec<_> = answers.iter().flatten().collect();
+        assert_eq!(passed.len(), 25, "{key}: a quarter");
+        assert!(passed.iter().all(|allowed| allowed.is_degraded()));
+        let refused = answers.iter().filter_map(|answer| answer.as_ref().err());
+        // 100 an hour, of which this process has a quarter.
+        assert!(refused.into_iter().all(|r| r.retry_after() > Some(Duration::from_secs(100))));
+    }
+    assert_eq!(keyed.check_at_most("c", 60).await, 25);
+    assert!(keyed.check_n("d", 26).await.unwrap_err().is_never());
+    assert!(keyed.peek("a").await.is_err());
+    redis.restart(Data::Keep).await;
+    recovered(&limiter).await;
+    // What passed meanwhile did not reach Redis.
+    assert_eq!(ask(&limiter, 100).await, (60, 0));
+}
+
+#[tokio::test]
+async fn a_share_is_of_every_limit_and_follows_a_change() {
+    let redis = RedisServer::start().await;
+    let plans =
+        [Quota::per_minute(60), Quota::per_hour(80)].map(|quota| quota.into_plan().unwrap());
+    let both = Plan::all_of(plans).unwrap();
+    let limiter = RedisLimiter::fail_local(both, 0.5).connect(&redis.url()).unwrap();
+    redis.kill();
+    let (_, degraded) = ask(&limiter, 50).await;
+    assert_eq!(degraded, 50);
+    let rejected = limiter.check().await.unwrap_err();
+    assert_eq!((rejected.index(), rejected.limit()), (0, 30));
+    limiter.set_plan(Quota::per_hour(10)).unwrap();
+    let answers = join_all((0..20).map(|_| limiter.check())).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 5);
+}
+
+#[test]
+fn a_share_out_of_range_is_refused() {
+    for share in [0.0, -0.5, 1.01, f64::NAN] {
+        let error = RedisLimiter::fail_local(Quota::per_hour(10), share)
+            .connect("redis://127.0.0.1:1/")
+            .unwrap_err();
+        assert!(
+            std::error::Error::source(&error).unwrap().to_string().contains("share"),
+            "{share}"
+        );
+    }
 }

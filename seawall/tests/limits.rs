@@ -149,8 +149,10 @@ mod redis {
         // These have not been told until when to come back.
         let (open, channel) = client(&server, &text("open"));
         let (closed, _) = client(&server, &text("closed"));
+        let (local, _) = client(&server, &text("{ local: 20 }"));
         assert_eq!(passed(&open, Priority::Critical, 3).await, 3);
         assert_eq!(passed(&closed, Priority::Critical, 3).await, 0);
+        assert_eq!(passed(&local, Priority::Critical, 4).await, 2, "20 % of ten");
         assert_eq!(channel.snapshot().limiter.unwrap().degraded, 3);
     }
 }

@@ -83,13 +83,15 @@ pub enum Failure {
     Disconnected(Arc<RedisError>),
     /// Redis answered with an error, and has decided nothing.
     Refused(Arc<RedisError>),
+    /// It was not asked, because it left several questions unanswered a moment ago.
+    Silent,
 }
 
 impl Failure {
     /// Whether Redis may have taken the cells although it did not say so. Such a question is not
     /// asked again.
     pub fn may_have_taken(&self) -> bool {
-        !matches!(self, Self::Refused(_))
+        !matches!(self, Self::Refused(_) | Self::Silent)
     }
 }
 
@@ -111,6 +113,7 @@ impl fmt::Display for Failure {
             Self::TimedOut => "redis did not answer in time",
             Self::Disconnected(_) => "the connection to redis is broken",
             Self::Refused(_) => "redis refused the script",
+            Self::Silent => "redis did not answer a moment ago",
         })
     }
 }
@@ -118,7 +121,7 @@ impl fmt::Display for Failure {
 impl StdError for Failure {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::TimedOut => None,
+            Self::TimedOut | Self::Silent => None,
             Self::Disconnected(error) | Self::Refused(error) => Some(&**error),
         }
     }

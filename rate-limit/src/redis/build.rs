@@ -9,6 +9,7 @@ use ::redis::{
     sentinel::{SentinelClient, SentinelServerType},
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use seawall_circuit_breaker::{CircuitBreaker, Config as Breaker};
 use seawall_core::{Clock, ConfigError};
 
 use super::{
@@ -16,6 +17,7 @@ use super::{
     connect::Reconnecting,
     limiter::{Exact, Shared},
     link::{Cluster, Link, Script, Single},
+    local::Local,
     plan::{IntoPlan, Plan},
     policy::Policy,
     refusals::Refusals,
@@ -27,7 +29,7 @@ use crate::{Observer, sync::Swap, watch::Watch};
 #[must_use]
 pub struct Builder {
     plan: Result<Plan, ConfigError>,
-    policy: Policy,
+    policy: Result<Policy, ConfigError>,
     prefix: Arc<str>,
     timeout: Duration,
     clock: Clock,
@@ -38,20 +40,38 @@ impl RedisLimiter {
     /// A limiter that lets everything through while Redis does not answer: for limits that protect
     /// fairness or a budget, where to refuse is worse.
     pub fn fail_open(plan: impl IntoPlan) -> Builder {
-        Builder::new(plan, Policy::Open)
+        Builder::new(plan.into_plan(), |_| Ok(Policy::Open))
     }
 
     /// A limiter that refuses everything while Redis does not answer: for limits that protect what
     /// breaks.
     pub fn fail_closed(plan: impl IntoPlan) -> Builder {
-        Builder::new(plan, Policy::Closed)
+        Builder::new(plan.into_plan(), |_| Ok(Policy::Closed))
+    }
+
+    /// A limiter that keeps to `share` of the limit by itself while Redis does not answer, above 0 and
+    /// at most 1: with four processes 0.25, so that all of them together keep to the whole.
+    ///
+    /// Each key has a token bucket of that part of the rate and of what may come at once, though of one
+    /// cell at least, whatever algorithm counts in Redis; several limits hold together. They begin
+    /// full, and 65,536 keys are told apart. A refund finds nothing to give back.
+    pub fn fail_local(plan: impl IntoPlan, share: f64) -> Builder {
+        Builder::new(plan.into_plan(), |plan| Ok(Policy::Local(Local::new(plan, share)?)))
     }
 }
 
 impl Builder {
-    pub(super) fn new(plan: impl IntoPlan, policy: Policy) -> Self {
+    pub(super) fn new(
+        plan: Result<Plan, ConfigError>,
+        policy: impl FnOnce(&Plan) -> Result<Policy, ConfigError>,
+    ) -> Self {
+        let policy = match &plan {
+            Ok(plan) => policy(plan),
+            // The error of the plan is told.
+            Err(_) => Ok(Policy::Closed),
+        };
         Self {
-            plan: plan.into_plan(),
+            plan,
             policy,
             prefix: "seawall".into(),
             timeout: Duration::from_millis(50),
@@ -168,16 +188,32 @@ impl Builder {
         if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&timeout) {
             return Err(ConfigError::new("timeout", format!("{timeout:?}"), "1ms to 1m"));
         }
+        let (plan, policy) = (plan?, policy?);
         let exact = Exact {
             store: Store::new(link, prefix, timeout),
-            plan: plan?,
+            plan,
             changed: Swap::default(),
             refusals: Refusals::new(),
+            breaker: breaker(clock.clone())?,
             clock,
         };
         let key = watch.name().unwrap_or_default().as_bytes().into();
         Ok(RedisLimiter { shared: Arc::new(Shared { exact, policy, watch }), key })
     }
+}
+
+/// How many questions in a row Redis leaves unanswered before it is left alone.
+const SILENT_AFTER: u32 = 5;
+/// How long it is left alone before one question finds out whether it is back.
+const SILENT_FOR: Duration = Duration::from_secs(1);
+
+fn breaker(clock: Clock) -> Result<CircuitBreaker, ConfigError> {
+    let rules = Breaker::builder()
+        .consecutive_failures(SILENT_AFTER)
+        .open_wait(SILENT_FOR)
+        .probes(1)
+        .successes_to_close(1);
+    Ok(CircuitBreaker::builder(rules.build()?).clock(clock).build())
 }
 
 /// Gives the process a provider of cryptography for TLS, unless it has chosen one.

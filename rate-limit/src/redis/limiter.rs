@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use seawall_circuit_breaker::{CircuitBreaker, Outcome};
 use seawall_core::{Clock, ConfigError, Rejection};
 
 use super::{
@@ -17,7 +18,7 @@ use crate::{Allowed, Quota, Rejected, Snapshot, sync::Swap, watch::Watch};
 /// name and prefix. Clones share everything.
 ///
 /// Made by a [`Builder`](super::Builder): [`fail_open`](Self::fail_open),
-/// [`fail_closed`](Self::fail_closed).
+/// [`fail_closed`](Self::fail_closed), [`fail_local`](Self::fail_local).
 #[derive(Clone)]
 pub struct RedisLimiter {
     pub(super) shared: Arc<Shared>,
@@ -38,6 +39,8 @@ pub(crate) struct Exact {
     /// The plan after a change.
     pub(super) changed: Swap<Plan>,
     pub(super) refusals: Refusals,
+    /// Open while Redis is silent, so that nobody waits for it.
+    pub(super) breaker: CircuitBreaker,
     pub(super) clock: Clock,
 }
 
@@ -60,7 +63,12 @@ impl Exact {
         if let Some(rejected) = self.refusals.recall(key, ask, since) {
             return Ok(Answer { result: Err(rejected), cells: 0, now_micros: 0 });
         }
-        let answer = self.store.ask(key.clone(), self.plan(), ask).await?;
+        let permit = self.breaker.admit().map_err(|_| Failure::Silent)?;
+        let answer = self.store.ask(key.clone(), self.plan(), ask).await;
+        // A server that answers with an error answers.
+        let silent = answer.as_ref().is_err_and(Failure::may_have_taken);
+        permit.finish(if silent { Outcome::Failure } else { Outcome::Success });
+        let answer = answer?;
         match answer.result {
             Err(rejected) => self.refusals.remember(key, ask, rejected, since),
             Ok(_) if ask.kind == Kind::Refund => self.refusals.forget(key),
@@ -75,7 +83,7 @@ impl Shared {
     pub(super) async fn answer(&self, key: &Arc<[u8]>, ask: Ask) -> Answer {
         match self.exact.ask(key, ask).await {
             Ok(answer) => answer,
-            Err(failure) => self.policy.answer(&self.exact.plan(), ask, &failure),
+            Err(failure) => self.policy.answer(key, &self.exact.plan(), ask, &failure),
         }
     }
 
@@ -178,6 +186,9 @@ impl RedisLimiter {
     pub fn set_plan(&self, plan: impl IntoPlan) -> Result<(), ConfigError> {
         let plan = plan.into_plan()?;
         let quota = plan.quota();
+        if let Policy::Local(local) = &self.shared.policy {
+            local.set_plan(&plan)?;
+        }
         self.shared.exact.changed.set(Arc::new(plan));
         self.shared.exact.refusals.clear();
         self.shared.watch.reconfigured(quota);

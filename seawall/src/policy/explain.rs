@@ -102,8 +102,9 @@ fn calls(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
             writeln!(f, "  Of these, calls that may be shed leave {} over.", limit.reserve_of())?;
             if let Some(shared) = &limit.shared {
                 let then = match shared.on_failure {
-                    OnFailure::Open => "every call passes",
-                    OnFailure::Closed => "no call does",
+                    OnFailure::Open => "every call passes".to_owned(),
+                    OnFailure::Closed => "no call does".to_owned(),
+                    OnFailure::Local(percent) => format!("{percent} % of it pass"),
                 };
                 writeln!(f, "  The limit is shared through Redis; without an answer, {then}.")?;
             }

@@ -152,6 +152,9 @@ pub enum OnFailure {
     Open,
     /// Refuses every call: for limits that protect what would break.
     Closed,
+    /// Keeps to this many percent of the limit by itself, 1 to 100: with four processes 25, so that
+    /// all of them together keep to the whole. In YAML `on_failure: { local: 25 }`.
+    Local(u8),
 }
 
 fn fifty_millis() -> Duration {
@@ -204,6 +207,13 @@ impl Shared {
         let builder = match self.on_failure {
             OnFailure::Open => RedisLimiter::fail_open(quota),
             OnFailure::Closed => RedisLimiter::fail_closed(quota),
+            OnFailure::Local(percent @ 1..=100) => {
+                RedisLimiter::fail_local(quota, f64::from(percent) / 100.0)
+            }
+            OnFailure::Local(percent) => {
+                let wrong = format!("local: {percent}");
+                return Err(ConfigError::new("on_failure", wrong, "1 to 100 percent"));
+            }
         };
         builder.named(name).timeout(self.timeout).connect(&url).map_err(|error| match error {
             ConnectError::Config(error) => error,

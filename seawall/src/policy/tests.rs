@@ -62,6 +62,10 @@ fn what_cannot_be_is_refused_with_its_path() {
             "rate_limit: { limit: 10, shared: { url: 'env:SEAWALL_NO_SUCH', on_failure: open } }",
             "rate_limit.shared.url",
         ),
+        (
+            "rate_limit: { limit: 10, shared: { url: redis://a, on_failure: { local: 101 } } }",
+            "rate_limit.shared.on_failure",
+        ),
         // A variable that is set, to what is no address.
         (
             "rate_limit: { limit: 10, shared: { url: 'env:PATH', on_failure: open } }",
