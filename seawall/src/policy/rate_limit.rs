@@ -144,8 +144,8 @@ pub struct Shared {
 /// What a shared limit does while Redis does not answer. There is no default, because either is wrong
 /// for somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(with = "Written"))]
+#[serde(from = "Written", into = "Written")]
 #[non_exhaustive]
 pub enum OnFailure {
     /// Lets every call through: for limits that keep order, where to refuse is worse.
@@ -155,6 +155,55 @@ pub enum OnFailure {
     /// Keeps to this many percent of the limit by itself, 1 to 100: with four processes 25, so that
     /// all of them together keep to the whole. In YAML `on_failure: { local: 25 }`.
     Local(u8),
+}
+
+/// How a policy says it: YAML has another way to write a variant with a value.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged, expecting = "expected `open`, `closed` or `{ local: PERCENT }`")]
+enum Written {
+    Word(Word),
+    Share(Share),
+}
+
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    /// Every call passes.
+    Open,
+    /// No call passes.
+    Closed,
+}
+
+/// A share of the limit passes.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct Share {
+    /// In percent.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100)))]
+    local: u8,
+}
+
+impl From<Written> for OnFailure {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Word(Word::Open) => Self::Open,
+            Written::Word(Word::Closed) => Self::Closed,
+            Written::Share(Share { local }) => Self::Local(local),
+        }
+    }
+}
+
+impl From<OnFailure> for Written {
+    fn from(on_failure: OnFailure) -> Self {
+        match on_failure {
+            OnFailure::Open => Self::Word(Word::Open),
+            OnFailure::Closed => Self::Word(Word::Closed),
+            OnFailure::Local(local) => Self::Share(Share { local }),
+        }
+    }
 }
 
 fn fifty_millis() -> Duration {
