@@ -10,6 +10,7 @@
 //! | Redis answers | exactly what the algorithm lets pass, in Redis's time, whatever the clocks of the processes say |
 //! | Redis does not answer in time | everything ([`fail_open`](RedisLimiter::fail_open)), nothing ([`fail_closed`](RedisLimiter::fail_closed)) or this process's share of the limit ([`fail_local`](RedisLimiter::fail_local)); the answer [says so](crate::Allowed::is_degraded) |
 //! | a decision timed out | it may have taken its cells, as its answer [says](crate::Allowed::may_have_taken): it is not asked again, so that at most those are lost |
+//! | a connection to a node of a cluster broke | redis-rs asks again by itself, up to three times: cells may be taken more than once, so that fewer pass, never more |
 //! | Redis lost its data, or a replica that had not heard all took over | at most one burst more |
 //!
 //! A decision takes at most the [time-out](Builder::timeout), reconnecting included. When Redis leaves

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use seawall_rate_limit::{
-    Quota,
+    Clock, Quota,
     redis::{Builder, IntoPlan, Plan, RedisLimiter},
 };
 use seawall_test_support::{Data, FaultProxy, Faults, RedisServer};
@@ -81,6 +81,45 @@ async fn a_hung_server_takes_no_more_than_the_limit_when_it_goes_on() {
     let (passed, degraded) = ask(&limiter, 200).await;
     assert_eq!(degraded, 0);
     assert!((30..=70).contains(&passed), "{passed} passed");
+}
+
+#[tokio::test]
+async fn processes_whose_clocks_are_hours_apart_and_stand_still_share_one_limit() {
+    let redis = RedisServer::start().await;
+    let limiters: Vec<_> = (0..4)
+        .map(|number| {
+            let (clock, hand) = Clock::manual();
+            hand.advance(Duration::from_secs(number * 5 * 3600));
+            closed(100).with_clock(clock).timeout(HANG).connect(&redis.url()).unwrap()
+        })
+        .collect();
+    let answers = join_all(limiters.iter().map(|limiter| ask(limiter, 50))).await;
+    assert_eq!(answers.iter().map(|(passed, _)| passed).sum::<usize>(), 100, "{answers:?}");
+    assert!(answers.iter().all(|(_, degraded)| *degraded == 0), "{answers:?}");
+    for limiter in &limiters {
+        let wait = limiter.check().await.unwrap_err().retry_after().unwrap();
+        // 100 an hour are one in 36 s.
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(36), "{wait:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_is_emptied_costs_one_burst_and_no_answer() {
+    let redis = RedisServer::start().await;
+    let mut connection =
+        redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let limiter = closed(10).timeout(HANG).connect(&redis.url()).unwrap();
+    assert_eq!(ask(&limiter, 6).await, (6, 0));
+    for words in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"], &["CONFIG", "RESETSTAT"]] {
+        let mut command = redis::cmd(words[0]);
+        words[1..].iter().for_each(|word| _ = command.arg(word));
+        command.exec_async(&mut connection).await.unwrap();
+        let (passed, degraded) = ask(&limiter, 5).await;
+        assert_eq!(degraded, 0, "{words:?}");
+        assert!(passed <= 5);
+    }
+    // Ten since the flush, and no more.
+    assert_eq!(ask(&limiter, 20).await, (0, 0));
 }
 
 #[tokio::test]
@@ -216,4 +255,44 @@ fn a_share_out_of_range_is_refused() {
             "{share}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_cluster_counts_each_key_once_and_goes_on_without_a_node() {
+    const KEYS: u32 = 50;
+    let nodes = RedisServer::cluster(3).await;
+    let urls: Vec<String> = nodes.iter().map(RedisServer::url).collect();
+    let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+    let builder = closed(10).timeout(HANG);
+    let keyed = builder.connect_cluster(&urls).await.unwrap().keyed::<u32>();
+    let passes = async || {
+        let asks = join_all((0..KEYS * 20).map(|n| {
+            let keyed = keyed.clone();
+            async move { keyed.check(&(n / 20)).await.is_ok() }
+        }));
+        let passed = |answers: &[bool]| answers.iter().filter(|passed| **passed).count();
+        asks.await.chunks(20).map(passed).collect::<Vec<_>>()
+    };
+    assert_eq!(passes().await, vec![10; KEYS as usize]);
+
+    nodes[0].kill();
+    let known = async |key: &u32| match keyed.peek(key).await {
+        Ok(allowed) => !allowed.is_degraded(),
+        Err(rejected) => !rejected.is_degraded(),
+    };
+    for key in 0..KEYS {
+        let mut attempts = 0;
+        while !known(&key).await {
+            attempts += 1;
+            assert!(attempts < 300, "key {key} does not come back");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    // The replica may not have heard of the last writes: one burst more of a key at most.
+    let again = passes().await;
+    assert!(again.iter().all(|passed| *passed <= 10), "{again:?}");
+    assert!(
+        again.iter().filter(|passed| **passed == 0).count() > 20,
+        "the others are kept: {again:?}"
+    );
 }

@@ -96,6 +96,12 @@ impl Builder {
         Self { timeout, ..self }
     }
 
+    /// Goes by `clock` where it remembers a refusal, and while a silent Redis is left alone. How much
+    /// passes, Redis's own time says alone.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Tells `observer` of every decision.
     pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
         Self { watch: self.watch.observed_by(observer), ..self }
